@@ -1,0 +1,58 @@
+# make run     set up and turn the wheel once (airflow runs dags/alignment.py)
+# make test    set up and run the tests
+# make up      start Airflow, MLflow and the chat service; make down stops all of it
+# make rollback  put the previous champion back
+# make quarantine  show what was turned away at the door; make judge-trial  try the judge on labelled pairs
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+ACCEL ?= cpu
+PYTHON ?= python3.11
+APPROVE ?= yes
+VENV := .venv
+PY := $(VENV)/bin/python
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
+
+.PHONY: help setup run test fast lint up down rollback quarantine judge-trial requirements
+
+help:
+	@sed -n 's/^# //p' Makefile | head -5
+
+setup: $(VENV)/.ready-$(ACCEL)
+
+$(VENV)/.ready-$(ACCEL): requirements/$(ACCEL).txt requirements/overrides.txt requirements/setup.sh pyproject.toml
+	@PYTHON=$(PYTHON) bash requirements/setup.sh $(ACCEL) $(VENV)
+
+run: setup
+	@$(PY) -m thumbwheel.turn --approve $(APPROVE)
+
+test: setup
+	@$(PY) -m pytest
+
+fast: setup
+	@$(PY) -m pytest -m "not slow"
+
+lint: setup
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+up: setup
+	@$(PY) -m thumbwheel.stack up
+
+down: setup
+	@$(PY) -m thumbwheel.stack down
+
+rollback: setup
+	@$(PY) -m stages.rollback
+
+quarantine: setup
+	@$(PY) -m stages.quarantine
+
+judge-trial: setup
+	@$(PY) -m benchmarks.judge_trial
+
+requirements: setup
+	@bash requirements/compile.sh

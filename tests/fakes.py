@@ -1,0 +1,206 @@
+"""Small stand-ins for the heavy parts: tests of the real parts stand beside those that use these."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from thumbwheel.engine import free_port
+
+
+class FakeEngine:
+    """An OpenAI-compatible engine over HTTP that answers `Echo N: <last message>`, N counting the requests.
+
+    `status` makes it refuse, `dies_after` breaks its answers off after so many pieces, `delay` is seconds a piece.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.payloads: list[dict[str, Any]] = []
+        self.cancelled = 0
+        self.status = 200
+        self.refusal = "the prompt exceeds the maximum context length"
+        self.dies_after: int | None = None
+        self.delay = 0.0
+        self.text: str | None = None
+
+    def answer(self, payload: dict[str, Any]) -> str:
+        return self.text or f"Echo {len(self.payloads)}: {payload['messages'][-1]['content']}"
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/health", lambda _: PlainTextResponse("ok")),
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+        ]
+        return Starlette(routes=routes)
+
+    async def _complete(self, request: Request) -> Response:
+        payload = json.loads(await request.body())
+        self.payloads.append(payload)
+        if self.status != 200:
+            return JSONResponse({"error": {"message": self.refusal}}, self.status)
+        return StreamingResponse(self._events(self.answer(payload)), media_type="text/event-stream")
+
+    async def _events(self, text: str) -> AsyncIterator[bytes]:
+        pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
+        try:
+            for number, piece in enumerate(pieces):
+                if number == self.dies_after:
+                    raise ConnectionAbortedError("the engine died")
+                yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}]})
+                await asyncio.sleep(self.delay)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            raise
+        yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        yield _event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(pieces)}})
+        yield b"data: [DONE]\n\n"
+
+
+@contextmanager
+def served(app: Any, port: int | None = None) -> Iterator[str]:
+    """Serve an ASGI application from a thread for the length of a `with` block; yield its address."""
+    port = port or free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 90
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started, "the server did not start"
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@contextmanager
+def fake_engine() -> Iterator[FakeEngine]:
+    """Serve a `FakeEngine` for the length of a `with` block."""
+    engine = FakeEngine()
+    with served(engine.app()) as engine.url:
+        yield engine
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+class FakeJudge:
+    """A judge over HTTP with known verdicts, given as the probabilities of its first token.
+
+    `verdict` maps the last message to tokens and probabilities; `speaks` leaves the probabilities out; `fails_after`
+    makes it answer 503 from that call on; `refusal` is a status that it always answers with; `tokens` is what it says a
+    prompt and a reply took; `busy_once` makes it answer every question 429 the first time.
+    """
+
+    def __init__(self, verdict: Callable[[str], dict[str, float]]) -> None:
+        self.verdict = verdict
+        self.url = ""
+        self.calls = 0
+        self.speaks = False
+        self.fails_after: int | None = None
+        self.refusal = 200
+        self.tokens: tuple[int, int] | None = None
+        self.busy_once = False
+        self._seen: set[str] = set()
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
+
+    async def _complete(self, request: Request) -> Response:
+        payload = json.loads(await request.body())
+        self.calls += 1
+        if self.refusal != 200:
+            return JSONResponse({"error": {"message": "no"}}, self.refusal)
+        if self.fails_after is not None and self.calls > self.fails_after:
+            return JSONResponse({"error": {"message": "down"}}, 503)
+        asked = json.dumps(payload["messages"])
+        if self.busy_once and asked not in self._seen:
+            self._seen.add(asked)
+            return JSONResponse({"error": {"message": "slow down"}}, 429, {"retry-after": "0.05"})
+        shares = self.verdict(payload["messages"][-1]["content"])
+        said = max(shares, key=lambda token: shares[token])
+        top = [{"token": token, "logprob": math.log(share)} for token, share in shares.items() if share > 0]
+        logprobs = None if self.speaks else {"content": [{"token": said, "top_logprobs": top}]}
+        used = (
+            {"usage": dict(zip(("prompt_tokens", "completion_tokens"), self.tokens, strict=True))}
+            if self.tokens
+            else {}
+        )
+        return JSONResponse({"choices": [{"message": {"content": said}, "logprobs": logprobs}], **used})
+
+
+@contextmanager
+def fake_judge(verdict: Callable[[str], dict[str, float]]) -> Iterator[FakeJudge]:
+    """Serve a `FakeJudge` for the length of a `with` block."""
+    judge = FakeJudge(verdict)
+    with served(judge.app()) as address:
+        judge.url = f"{address}/v1"
+        yield judge
+
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a tiny model<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write a random Llama of some 100 kB in bfloat16 with a byte-level ChatML tokenizer into `folder`; return it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(seed)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_tokenizer() -> Any:
+    """Return a byte-level tokenizer without merges whose chat template is ChatML, as SmolLM2's is."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=CHATML,
+        model_max_length=512,
+    )

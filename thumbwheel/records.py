@@ -1,0 +1,254 @@
+"""The Arrow schemas of every table, in one place, and the identity of a row.
+
+Version 1. A change of a schema is a new version and a note in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from thumbwheel.errors import RecordError
+
+VERSION = 1
+ROLES = ("system", "user", "assistant")
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+MESSAGES = pa.list_(MESSAGE)
+
+CONVERSATION = pa.schema(
+    [
+        ("id", pa.string()),
+        ("messages", MESSAGES),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("lang", pa.string()),
+        ("topic", pa.string()),
+        ("user", pa.string()),
+        ("created_at", pa.string()),
+        ("consent", pa.bool_()),
+        ("meta", pa.string()),
+    ]
+)
+"""`id` hashes the normalised messages; `user` is a keyed hash; `created_at` is ISO 8601; `meta` is a JSON object."""
+
+PREFERENCE = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", MESSAGES),
+        ("chosen", pa.string()),
+        ("rejected", pa.string()),
+        ("origin", pa.string()),
+        ("objective", pa.string()),
+        ("weight", pa.float64()),
+        ("user", pa.string()),
+        ("model", pa.string()),
+        ("created_at", pa.string()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+    ]
+)
+ORIGINS = ("edit", "regeneration", "review", "best_of_n", "public")
+OBJECTIVES = ("helpful", "safe")
+
+FEEDBACK = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("conversation_id", pa.string()),
+        ("message_id", pa.string()),
+        ("user", pa.string()),
+        ("kind", pa.string()),
+        ("rating", pa.string()),
+        ("reason", pa.string()),
+        ("correction", pa.string()),
+        ("prompt", MESSAGES),
+        ("reply", pa.string()),
+        ("replaces", pa.string()),
+        ("model", pa.string()),
+        ("arm", pa.string()),
+        ("consent", pa.bool_()),
+        ("created_at", pa.string()),
+    ]
+)
+"""`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces."""
+FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review")
+
+QUARANTINE = pa.schema(
+    [
+        ("source", pa.string()),
+        ("line", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("row", pa.string()),
+    ]
+)
+"""Rows that did not fit: where they stood, the named reason, and the row itself, cut at 10,000 characters."""
+
+QUESTION = pa.schema(
+    [
+        ("set", pa.string()),
+        ("kind", pa.string()),
+        ("id", pa.string()),
+        ("category", pa.string()),
+        ("turns", pa.list_(pa.string())),
+        ("reference", pa.list_(pa.string())),
+        ("context", pa.list_(pa.string())),
+        ("a", pa.string()),
+        ("b", pa.string()),
+        ("label", pa.string()),
+    ]
+)
+"""`turns` are the user's messages, `reference` an answer a turn (or empty), `context` the documents that hold the
+answer; `a`, `b` and `label` are for the judge's trial only."""
+
+ANSWER = pa.schema(
+    [
+        ("set", pa.string()),
+        ("question", pa.string()),
+        ("side", pa.string()),
+        ("bundle", pa.string()),
+        ("replies", pa.list_(pa.string())),
+        ("finish", pa.list_(pa.string())),
+        ("tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
+"""One row a question and side (`candidate`, `champion`); `error` is set, `replies` short, where the engine failed."""
+SIDES = ("candidate", "champion")
+
+VERDICT = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("set", pa.string()),
+        ("question", pa.string()),
+        ("turn", pa.int64()),
+        ("side", pa.string()),
+        ("order", pa.string()),
+        ("winner", pa.string()),
+        ("score", pa.float64()),
+        ("error", pa.string()),
+        ("judge", pa.string()),
+        ("prompt", pa.string()),
+    ]
+)
+"""`kind` is `pairwise` (with `order` `ab` or `ba`, `winner` `candidate`, `champion` or `tie`, `score` the probability
+that the candidate is better), `single` (`side`, `score` 1 to 10), `rubric_faithfulness`, `rubric_relevance` or
+`rubric_tone` (`side`, `score` 1 to 5), `human` (`winner`, `score`; `judge` is the rater) or `trial`. A failed verdict
+has `error`, no score."""
+
+RESULT = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("set", pa.string()),
+        ("question", pa.string()),
+        ("side", pa.string()),
+        ("value", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
+"""One measurement of a benchmark: a metric on one question (or conversation) and side. A failed one has `error`, no
+value."""
+
+
+def normalise(text: str) -> str:
+    """Return `text` in NFKC, case-folded, with runs of white space folded to one space."""
+    return _normalised(text).decode("utf-8", "surrogatepass")
+
+
+def conversation_id(messages: Iterable[Mapping[str, str]]) -> str:
+    """Return the SHA-256, in hex, of the normalised messages."""
+    parts: list[bytes] = []
+    for message in messages:
+        parts += (message["role"].encode("utf-8", "surrogatepass"), _normalised(message["content"]))
+    return _digest(parts)
+
+
+def preference_id(prompt: Iterable[Mapping[str, str]], chosen: str, rejected: str) -> str:
+    """Return the SHA-256, in hex, of a pair: its prompt and both replies, byte for byte."""
+    parts = [part for message in prompt for part in (message["role"], message["content"])]
+    return _digest([part.encode("utf-8", "surrogatepass") for part in (*parts, chosen, rejected)])
+
+
+def user_hash(raw_user: str, key: bytes) -> str:
+    """Return the keyed hash (HMAC-SHA-256, 16 hex digits) that stands for a user everywhere."""
+    return "u-" + hmac.new(key, raw_user.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+
+
+def to_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table of exactly `schema`; a field that a row lacks is null.
+
+    Raises:
+        RecordError: a row has a field that the schema lacks, or a value of another type.
+    """
+    rows = list(rows)
+    for row in rows:
+        if extra := set(row) - set(schema.names):
+            raise RecordError(f"fields {sorted(extra)} are not in the schema ({', '.join(schema.names)}).")
+    try:
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RecordError(f"a row does not fit the schema: {error}") from None
+
+
+FOLDED = bytes(
+    byte if byte > 127 else ord(" ") if chr(byte).isspace() else ord(chr(byte).lower()) for byte in range(256)
+)
+"""What case folding and the folding of white space make of each ASCII character; NFKC leaves them as they are."""
+BLANKED = b" " * 128 + bytes(range(128, 256))
+"""Makes blanks of all ASCII, so that what is left of a text is its runs of other characters."""
+WIDE_BLANKS = tuple(blank.encode() for blank in "\x85\u1680\u2028\u2029")
+"""The white space beyond ASCII that NFKC leaves as it is."""
+MANY_RUNS = 48
+LONG_RUN = 64
+"""Bytes; where runs are many or long, the whole text is folded at once."""
+
+
+def _normalised(text: str) -> bytes:
+    """Return `normalise(text)` as UTF-8, by way of bytes, in which blanks fold several times faster."""
+    folded = (text.encode() if text.isascii() else _folded(text)).translate(FOLDED)
+    while b"  " in folded:
+        folded = folded.replace(b"  ", b" ")
+    return folded.strip(b" ")
+
+
+def _folded(text: str) -> bytes:
+    """Return a text with all but its ASCII folded: run by run, for most texts have few runs and most runs recur."""
+    raw = text.encode("utf-8", "surrogatepass")
+    runs = set(raw.translate(BLANKED).split())
+    if len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN:
+        changes = {run: folded for run in runs if (folded := _folded_run(run)) != run}
+        if None not in changes.values():
+            # The longest first: what is folded is not changed by what is done to its parts.
+            for run in sorted(changes, key=len, reverse=True):
+                raw = raw.replace(run, changes[run] or b"")
+            return raw
+    return _fold_foreign(text)
+
+
+@lru_cache(4096)
+def _folded_run(run: bytes) -> bytes | None:
+    """Return a run folded; None where it may combine with the letter before it and so cannot be seen alone."""
+    text = run.decode("utf-8", "surrogatepass")
+    first = unicodedata.normalize("NFKD", text[:1])[:1]
+    return None if first and unicodedata.combining(first) else _fold_foreign(text)
+
+
+def _fold_foreign(text: str) -> bytes:
+    folded = unicodedata.normalize("NFKC", text).casefold().encode("utf-8", "surrogatepass")
+    for blank in WIDE_BLANKS:
+        folded = folded.replace(blank, b" ")
+    return folded
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    pieces: list[bytes] = []
+    for part in parts:
+        pieces += (len(part).to_bytes(8, "big"), part)
+    return hashlib.sha256(b"".join(pieces)).hexdigest()

@@ -1,0 +1,101 @@
+"""The environment, which changes places and never results: `THUMBWHEEL_*` variables with embedded defaults."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from thumbwheel.errors import SettingsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where things are. Every field is a variable: `lake_uri` is `THUMBWHEEL_LAKE_URI`."""
+
+    model_config = SettingsConfigDict(env_prefix="THUMBWHEEL_", frozen=True)
+
+    root: Path = REPOSITORY
+    state: Path | None = None
+    """Databases, logs and stores of the embedded defaults; `.thumbwheel` under the root unless set."""
+    lake_uri: str | None = None
+    """`data/lake`, or `s3://bucket/prefix` with the usual AWS variables."""
+    accelerator: Literal["cpu", "cuda"] = "cpu"
+    turn: str = "local"
+    """Name of this turn of the wheel; the parent run in the tracker. Airflow sets it to its run id."""
+
+    host: str = "127.0.0.1"
+    chat_port: int = Field(default=3000, ge=1, le=65535)
+    engine_port: int = Field(default=8701, ge=1, le=65535)
+    mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    airflow_port: int = Field(default=8080, ge=1, le=65535)
+
+    kafka_servers: str | None = None
+    """Bootstrap servers of the feedback topic; unset, events stay in the SQLite outbox until collected."""
+    kafka_topic: str = "thumbwheel.feedback"
+    outbox: Path | None = None
+    redis_url: str | None = None
+    serving: Path | None = None
+    """Options of the chat service; `serving/serving.yaml` unless set."""
+
+    judge_url: str | None = None
+    """Base URL of an OpenAI-compatible endpoint, such as `https://host/v1`; unset, the local engine judges."""
+    judge_model: str | None = None
+    judge_api_key: str | None = None
+
+    pseudonym_key: SecretStr | None = None
+    """Secret from which `scrub` makes pseudonyms; the one variable that changes what a stage writes, as a key must."""
+
+    engine_arguments: str = ""
+    """More arguments to vLLM's server, such as `--tensor-parallel-size 2`."""
+    engine_start_seconds: int = Field(default=600, ge=1)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.state or self.root / ".thumbwheel"
+
+    @property
+    def lake(self) -> str:
+        return self.lake_uri or str(self.root / "data" / "lake")
+
+    @property
+    def outbox_path(self) -> Path:
+        return self.outbox or self.root / "data" / "outbox.db"
+
+    @property
+    def bentoml_home(self) -> Path:
+        return self.state_dir / "bentoml"
+
+    @property
+    def pins(self) -> Path:
+        return self.root / "data" / "pins"
+
+    @property
+    def inputs(self) -> Path:
+        return self.root / "data" / "inputs"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "data" / "reports"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+
+@cache
+def settings() -> Settings:
+    """Read the environment once a process; tests call `settings.cache_clear()`.
+
+    Raises:
+        SettingsError: a variable's value cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        bad = "; ".join(f"THUMBWHEEL_{str(e['loc'][0]).upper()} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise SettingsError(bad) from None
