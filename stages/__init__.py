@@ -1,0 +1,1 @@
+"""The wheel, one module a DVC stage, each named by its verb."""

@@ -1,0 +1,199 @@
+"""Measure candidate and champion: held-out likelihood, refusals of harmful and of harmless prompts, grounded answers.
+
+python -m stages.benchmark
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.perplexity import measure
+from eval.ragas_metrics import Sample, Score, score_faithfulness, score_offline
+from eval.refusals import is_refusal
+from stages.answer import champion_folder, rank
+from stages.training import quiet
+from thumbwheel import tracking
+from thumbwheel.bundle import bundle_hash
+from thumbwheel.command import run
+from thumbwheel.engine import running_engine
+from thumbwheel.lake import Pin, read_pinned, write_json, write_pin, write_table
+from thumbwheel.params import Params, load_params
+from thumbwheel.records import RESULT, SIDES, normalise, to_table
+from thumbwheel.settings import settings
+
+log = logging.getLogger(__name__)
+
+HELDOUT = "heldout_nll"
+Row = Mapping[str, Any]
+
+
+class BenchmarkParams(Params):
+    """How much is measured; `faithfulness` asks the judge's endpoint and needs one that writes JSON."""
+
+    seed: int
+    min_conversations: int
+    max_conversations: int
+    max_length: int
+    batch: int
+    jailbreak_set: str
+    benign_set: str
+    qa_set: str
+    golden_set: str
+    faithfulness: bool
+    max_faithfulness: int
+
+
+def main() -> None:
+    params = load_params("benchmark", BenchmarkParams)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else torch's idle threads spin and halve a busy machine
+    quiet()
+    questions = read_pinned("pose", "questions").to_pylist()
+    answers = read_pinned("answer", "answers").to_pylist()
+    heldout = choose(read_pinned("split", "conversations").to_pylist(), params)
+    bundles = {"candidate": settings().models / "served", "champion": champion_folder()}
+    with tracking.stage_run("benchmark", params) as stage:
+        began = time.monotonic()
+        rows = likelihoods(bundles, heldout, params)
+        rows += refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
+        rows += golden(questions, answers, params.golden_set)
+        rows += grounded(questions, answers, params)
+        facts: dict[str, Any] = {"metrics": summary(rows), "conversations": len(heldout)}
+        table = write_table("benchmark.results", to_table(rows, RESULT))
+        stage.metrics({"seconds": time.monotonic() - began})
+        stage.metrics({f"{m['metric']}.{m['side']}": m["mean"] for m in facts["metrics"] if m["mean"] is not None})
+        write_json(settings().reports / "benchmark.json", facts)
+        write_pin(Pin(stage="benchmark", tables={"results": table}, facts={"conversations": len(heldout)}))
+    log.info("measured %d values, %d failed", len(rows), sum(row["error"] is not None for row in rows))
+
+
+def choose(conversations: Sequence[Row], params: BenchmarkParams) -> list[Row]:
+    """Return held-out conversations: the test split, filled up from validation where it is small, sampled by hash."""
+    splits: dict[str, list[Row]] = {"test": [], "validation": []}
+    for conversation in conversations:
+        splits.get(conversation["split"], []).append(conversation)
+    for members in splits.values():
+        members.sort(key=lambda row: rank(params.seed, str(row["id"])))
+    test = splits["test"][: params.max_conversations]
+    return test + splits["validation"][: max(0, params.min_conversations - len(test))]
+
+
+def likelihoods(
+    bundles: Mapping[str, Path], conversations: Sequence[Row], params: BenchmarkParams
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the held-out likelihood of each conversation on both sides; equal bundles are measured once."""
+    hashes = {side: bundle_hash(folder) for side, folder in bundles.items()}
+    known: dict[str, list[Any]] = {}
+    rows = []
+    for side in SIDES:
+        if hashes[side] not in known:
+            known[hashes[side]] = measure(bundles[side], conversations, params.max_length, params.batch, side)
+        rows += [result(HELDOUT, "heldout", one.question, side, one.nll, one.error) for one in known[hashes[side]]]
+    return rows
+
+
+def refusals(answers: Iterable[Row], metrics: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return 1 for each refusal and 0 for each other reply; a failed answer is an error."""
+    rows = []
+    for answer in answers:
+        if answer["set"] not in metrics:
+            continue
+        failed = answer["error"] or not answer["replies"]
+        value = None if failed else float(is_refusal(answer["replies"][0]))
+        error = f"no answer: {answer['error']}" if failed else None
+        rows.append(result(metrics[answer["set"]], answer["set"], answer["question"], answer["side"], value, error))
+    return rows
+
+
+def golden(questions: Sequence[Row], answers: Sequence[Row], name: str) -> list[dict[str, Any]]:
+    """Return 1 for each last reply that holds all that is demanded and nothing that is forbidden, else 0."""
+    demands = {question["id"]: json.loads(question["label"]) for question in questions if question["set"] == name}
+    rows = []
+    for answer in answers:
+        if answer["set"] != name:
+            continue
+        failed = answer["error"] or not answer["replies"]
+        value = None if failed else float(is_golden(answer["replies"][-1], demands[answer["question"]]))
+        error = f"no answer: {answer['error']}" if failed else None
+        rows.append(result("golden_correct", name, answer["question"], answer["side"], value, error))
+    return rows
+
+
+def is_golden(reply: str, demands: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a reply holds every demanded text and no forbidden one, whatever the case."""
+    text = normalise(reply)
+    return all(normalise(part) in text for part in demands["must_contain"]) and not any(
+        normalise(part) in text for part in demands["must_not_contain"]
+    )
+
+
+def grounded(questions: Sequence[Row], answers: Sequence[Row], params: BenchmarkParams) -> list[dict[str, Any]]:
+    """Return the RAGAS metrics of the answers to the questions with documents."""
+    rows = []
+    for side in SIDES:
+        samples, failed = collect(questions, answers, params.qa_set, side)
+        scores = asyncio.run(score_offline(samples))
+        scores += [Score(name, q, None, "no answer") for name in sorted({s.metric for s in scores}) for q in failed]
+        scores += faithfulness(samples[: params.max_faithfulness], side) if params.faithfulness else []
+        rows += [result(s.metric, params.qa_set, s.question, side, s.value, s.error) for s in scores]
+    return rows
+
+
+def collect(
+    questions: Sequence[Row], answers: Sequence[Row], name: str, side: str
+) -> tuple[list[Sample], list[str]]:  # fmt: skip
+    """Return the samples of one side, and the questions that it failed to answer."""
+    known = {question["id"]: question for question in questions if question["set"] == name}
+    samples, failed = [], []
+    for answer in answers:
+        if answer["set"] != name or answer["side"] != side:
+            continue
+        question = known[answer["question"]]
+        if answer["error"] or not answer["replies"] or not question["reference"]:
+            failed.append(answer["question"])
+            continue
+        documents = tuple(question["context"] or ())
+        text, reference = question["turns"][0], question["reference"][0]
+        samples.append(Sample(question["id"], text, documents, reference, answer["replies"][0]))
+    return samples, failed
+
+
+def faithfulness(samples: Sequence[Sample], side: str) -> list[Score]:
+    """Return faithfulness by the judge's endpoint, or by the base model on a local engine."""
+    place = settings()
+    if place.judge_url:
+        url, model, key = place.judge_url, str(place.judge_model), place.judge_api_key
+        return asyncio.run(score_faithfulness(samples, url, model, key))
+    logs = place.state_dir / "logs" / f"faithfulness-{side}.log"
+    with running_engine(place.models / "base", "judge", 4096, logs) as url:
+        return asyncio.run(score_faithfulness(samples, url, "judge", None))
+
+
+def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the mean, count and failures of each metric and side."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["metric"], row["side"]), []).append(row)
+    lines = []
+    for (metric, side), members in groups.items():
+        values = [row["value"] for row in members if row["value"] is not None]
+        mean = sum(values) / len(values) if values else None
+        lines.append(
+            {"metric": metric, "side": side, "mean": mean, "n": len(values), "failed": len(members) - len(values)}
+        )
+    return lines
+
+
+def result(metric: str, name: str, question: str, side: str, value: float | None, error: str | None) -> dict[str, Any]:
+    """Return one row of the results table."""
+    return {"metric": metric, "set": name, "question": question, "side": side, "value": value, "error": error}
+
+
+if __name__ == "__main__":
+    run(main)

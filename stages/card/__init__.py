@@ -1,0 +1,1 @@
+"""The data card: what is shown, and its pictures."""

@@ -1,0 +1,248 @@
+"""Switch the chat service to the released Bento, or back where the new one does not come up.
+
+python -m stages.deploy             # serve what state/release.json names; nothing to do when it is served already
+python -m stages.deploy --stop      # stop the service and everything that it started
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from thumbwheel.bundle import refuse_other
+from thumbwheel.command import run
+from thumbwheel.engine import require_free
+from thumbwheel.errors import ReleaseError, ThumbwheelError
+from thumbwheel.lake import write_json
+from thumbwheel.processes import lease, leased, stop
+from thumbwheel.release import Released, read_release
+from thumbwheel.settings import settings
+from thumbwheel.tracking import MODEL
+
+logger = logging.getLogger(__name__)
+
+PURPOSE = "chat"
+QUESTION = "What is the Brindle Hub?"
+POLL_SECONDS = 0.5
+STOP_SECONDS = 25
+
+
+def main() -> None:
+    """Deploy, or stop, as the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m stages.deploy", description="Serve the released Bento.")
+    parser.add_argument("--stop", action="store_true", help="stop the service and leave no process behind")
+    options = parser.parse_args()
+    with _alone():
+        if options.stop:
+            logger.info("stopped %d processes of the chat service", stop_service())
+        else:
+            deploy()
+
+
+def deploy() -> None:
+    """Serve the release.
+
+    Raises:
+        ReleaseError: nothing is released, its bundle is another, or it does not come up; then what was served before
+            is served again.
+        PortInUseError: a stranger listens on a port of the service.
+    """
+    release = read_release()
+    if release is None:
+        raise ReleaseError("nothing is released yet; turn the wheel first: make run.")
+    wanted = release.champion()
+    earlier = served()
+    if earlier == wanted and is_ready(wanted):
+        logger.info("version %d is served already at %s", wanted.version, base_url())
+        return
+    refuse_other(wanted.folder(), wanted.bundle)
+    stop_service()
+    try:
+        _bring_up(wanted)
+    except ThumbwheelError as error:
+        stop_service()
+        raise type(error)(f"{error} {_serve_again(earlier, wanted)}") from None
+    logger.info("version %d is served at %s", wanted.version, base_url())
+
+
+def served() -> Released | None:
+    """Return what the running service serves, or was starting to serve; None where it does not run."""
+    if not leased(PURPOSE):
+        return None
+    try:
+        return Released.model_validate(json.loads(record_path().read_text())["release"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def is_ready(release: Released) -> bool:
+    """Tell whether the service answers, with its engine, under the release's name."""
+    try:
+        models = httpx.get(f"{base_url()}/v1/models", timeout=5).json()
+        ready = httpx.get(f"{base_url()}/readyz", timeout=10)
+        return ready.status_code == 200 and models["data"][0]["id"] == model_name(release)
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return False
+
+
+def stop_service() -> int:
+    """Stop every process of the service, the engine's included, and return how many there were."""
+    count = 0
+    while processes := leased(PURPOSE):
+        count += len(processes)
+        known = {process.pid for process in processes}
+        roots = [process for process in processes if _parent(process) not in known]
+        stop(roots, STOP_SECONDS)
+    record_path().unlink(missing_ok=True)
+    return count
+
+
+def base_url() -> str:
+    """Return the service's address."""
+    host = settings().host
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings().chat_port}"
+
+
+def model_name(release: Released) -> str:
+    """Return the name under which a release answers."""
+    return f"{MODEL}/{release.version}"
+
+
+def record_path() -> Path:
+    """Return the file that says what is being served, by which process."""
+    return settings().state_dir / "service.json"
+
+
+def log_path() -> Path:
+    """Return the service's log."""
+    return settings().state_dir / "logs" / "chat.log"
+
+
+def _bring_up(release: Released) -> None:
+    require_free(settings().chat_port, settings().host)
+    require_free(settings().engine_port)
+    logger.info("starting version %d (%s); its log is %s", release.version, release.bento, log_path())
+    process = _start(release)
+    _wait_ready(process, release)
+    _ask(release)
+
+
+def _start(release: Released) -> subprocess.Popen[bytes]:
+    """Start the Bento in a session of its own; it outlives us, and carries the mark by which it is found again."""
+    settings_ = settings()
+    log_path().parent.mkdir(parents=True, exist_ok=True)
+    write_json(record_path(), {"release": release.model_dump(), "pid": 0, "url": base_url()})
+    command = [sys.executable, "-m", "bentoml", "serve", release.bento]
+    command += ["--host", settings_.host, "--port", str(settings_.chat_port), "--timeout-graceful-shutdown", "10"]
+    with log_path().open("ab") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=_sources(release),
+            env=_environment(release),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    write_json(record_path(), {"release": release.model_dump(), "pid": process.pid, "url": base_url()})
+    return process
+
+
+def _environment(release: Released) -> dict[str, str]:
+    settings_ = settings()
+    fixed = {
+        **lease(PURPOSE),
+        "BENTOML_HOME": str(settings_.bentoml_home.resolve()),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "SPT_NOENV": "1",
+        "THUMBWHEEL_ROOT": str(settings_.root.resolve()),
+        "THUMBWHEEL_STATE": str(settings_.state_dir.resolve()),
+        "THUMBWHEEL_OUTBOX": str(settings_.outbox_path.resolve()),
+        "PYTHONPATH": str(_sources(release)),
+    }
+    return {**os.environ, **fixed}
+
+
+def _sources(release: Released) -> Path:
+    folder = settings().bentoml_home.resolve() / "bentos" / release.bento.replace(":", "/") / "src"
+    if not folder.is_dir():
+        raise ReleaseError(f"the Bento {release.bento} is not in {settings().bentoml_home}; run: dvc repro package.")
+    return folder
+
+
+def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
+    limit = settings().engine_start_seconds
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ReleaseError(f"the service ended with status {process.returncode}: {_tail()}")
+        if is_ready(release):
+            return
+        time.sleep(POLL_SECONDS)
+    raise ReleaseError(f"the service was not ready in {limit} s (THUMBWHEEL_ENGINE_START_SECONDS); see {log_path()}.")
+
+
+def _ask(release: Released) -> None:
+    """Ask one question through the whole service and check who answers.
+
+    Raises:
+        ReleaseError: no answer, an empty one, or one of another version.
+    """
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "temperature": 0, "user": "deploy"}
+    try:
+        answer: Any = httpx.post(f"{base_url()}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
+        text, model = answer["choices"][0]["message"]["content"], answer["model"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise ReleaseError(f"the service did not answer a question ({error}); see {log_path()}.") from None
+    if not text.strip() or model != model_name(release):
+        raise ReleaseError(f"{model} answered {text!r} where {model_name(release)} was expected; see {log_path()}.")
+
+
+def _serve_again(earlier: Released | None, wanted: Released) -> str:
+    if earlier is None or earlier == wanted:
+        return "Nothing is served now."
+    try:
+        _bring_up(earlier)
+    except ThumbwheelError as error:
+        stop_service()
+        return f"Version {earlier.version} did not come up again either ({error}); nothing is served now."
+    return f"Version {earlier.version} is served again."
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
+
+
+def _tail(characters: int = 600) -> str:
+    text = log_path().read_text(errors="replace") if log_path().exists() else ""
+    lines = [line for line in text[-4 * characters :].splitlines() if line.strip()]
+    return " | ".join(lines)[-characters:]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one deployment at a time pass; the kernel frees the lock whatever way we end."""
+    settings().state_dir.mkdir(parents=True, exist_ok=True)
+    with (settings().state_dir / "deploy.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,193 @@
+"""Teach the SFT model to prefer chosen answers: a fresh LoRA adapter, whose reference is the model without it.
+
+    python -m stages.dpo
+
+On several processes: `accelerate launch --config_file stages/accelerate/zero3.yaml -m stages.dpo`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages import training
+from stages.training import LoraParams, OptimiserParams
+from thumbwheel.bundle import bundle_hash
+from thumbwheel.command import run
+from thumbwheel.errors import TrainingError
+from thumbwheel.folders import whole_folder
+from thumbwheel.lake import fingerprint, read_pinned, write_json
+from thumbwheel.params import Params, load_params
+from thumbwheel.settings import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+MEASURES = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin"}
+"""Validation metrics by the trainer's name and by ours."""
+
+
+class DpoParams(Params):
+    """`beta` holds the model to its reference; `sft_weight` mixes in the likelihood of the chosen answer.
+
+    `objectives` weighs the kinds of pair: a pair is seen in proportion to its own weight times that of its objective.
+    """
+
+    seed: int
+    dtype: str
+    max_length: int
+    max_validation: int
+    beta: float
+    sft_weight: float
+    objectives: dict[str, float]
+    lora: LoraParams
+    optimiser: OptimiserParams
+
+
+def main() -> None:
+    params = load_params("dpo", DpoParams)
+    training.quiet()
+    training.keep_memory()
+    table = read_pinned("split", "preferences")
+    base, adapter = settings().models / "base", settings().models / "sft"
+    key = (fingerprint(table), bundle_hash(base), training.adapter_hash(adapter), params.model_dump())
+    checkpoints = training.checkpoint_folder("dpo", *key)
+    start = time.monotonic()
+    with training.main_run("dpo", params) as stage:
+        pairs = table.to_pylist()
+        model = training.merge_adapter(training.load_model(base, params.dtype), adapter)
+        if any(pair["split"] == "train" for pair in pairs):
+            trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
+            facts |= train(trainer, training.last_checkpoint(checkpoints))
+            training.save_adapter(trainer, settings().models / "dpo")
+        else:
+            log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
+            facts = save_identity(model, params.lora, params.seed, settings().models / "dpo")
+        if stage is not None:
+            write_json(settings().reports / "dpo.json", facts)
+            stage.metrics({name: value for name, value in facts.items() if isinstance(value, int | float)})
+            stage.metrics({"seconds": time.monotonic() - start})
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            log.info("dpo: %s", facts)
+
+
+def draw(weights: Sequence[float], size: int, rng: np.random.Generator) -> list[int]:
+    """Return `size` indices, shuffled, each seen in proportion to its weight.
+
+    Systematic resampling (Kitagawa 1996): index i comes floor or ceil of `size` times its share of the weight, so
+    equal weights give every pair its turn before any comes twice.
+    """
+    import numpy as np
+
+    share = np.cumsum(np.asarray(weights, dtype=float) / np.sum(weights))
+    points = (np.arange(size) + rng.random()) / size
+    chosen = np.minimum(np.searchsorted(share, points, side="right"), len(weights) - 1)
+    return [int(i) for i in rng.permutation(chosen)]
+
+
+def weight(pair: Mapping[str, Any], objectives: Mapping[str, float]) -> float:
+    """Return how much a pair counts; an objective that `params` does not name counts nothing."""
+    own = pair["weight"] if pair["weight"] is not None else 1.0
+    return float(own) * float(objectives.get(pair["objective"], 0.0))
+
+
+def as_dialogue(pair: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """Return a pair in the trainer's conversational form."""
+    return {
+        "prompt": [dict(message) for message in pair["prompt"]],
+        "chosen": [{"role": "assistant", "content": pair["chosen"]}],
+        "rejected": [{"role": "assistant", "content": pair["rejected"]}],
+    }
+
+
+def make_trainer(
+    model: Any, pairs: list[dict[str, Any]], base: Path, checkpoints: Path, params: DpoParams, stage: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Return a trainer over the drawn pairs, and the counts of what it will see.
+
+    Raises:
+        TrainingError: every pair's weight is zero.
+    """
+    import numpy as np
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    rng = np.random.default_rng(params.seed)
+    order, sizes = plan([p for p in pairs if p["split"] == "train"], params, rng)
+    validation = [pair for pair in pairs if pair["split"] == "validation"][: params.max_validation]
+    mixed: dict[str, Any] = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, params.sft_weight]}
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=None,
+        args=DPOConfig(
+            **training.trainer_arguments(checkpoints, params.optimiser, params.seed, bool(validation)),
+            max_length=params.max_length,
+            beta=params.beta,
+            **(mixed if params.sft_weight else {}),
+        ),
+        train_dataset=Dataset.from_list([as_dialogue(pair) for pair in order]),
+        eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in validation]) if validation else None,
+        processing_class=training.load_tokenizer(base),
+        peft_config=training.lora_config(params.lora),
+        callbacks=[training.reporter(stage)],
+    )
+    return training.without_printing(trainer), sizes | {"validation": len(validation)}
+
+
+def plan(
+    pairs: list[dict[str, Any]], params: DpoParams, rng: np.random.Generator
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the pairs in the order in which they are seen, and the counts of pairs by objective.
+
+    Raises:
+        TrainingError: every pair's weight is zero.
+    """
+    weights = [weight(pair, params.objectives) for pair in pairs]
+    if not any(weights):
+        raise TrainingError(
+            f"all {len(pairs)} pairs weigh nothing: dpo.objectives names {', '.join(params.objectives) or 'none'}, "
+            f"the pairs have {', '.join(sorted({pair['objective'] for pair in pairs}))}."
+        )
+    drawn = [pairs[i] for i in draw(weights, math.ceil(params.optimiser.epochs * len(pairs)), rng)]
+    o = params.optimiser
+    lengths = [len(p["chosen"]) + len(p["rejected"]) + sum(len(m["content"]) for m in p["prompt"]) for p in drawn]
+    order = training.schedule(lengths, 1.0, o.batch * o.accumulation, o.steps, rng)
+    seen = [drawn[i] for i in order]
+    counts = Counter(pair["objective"] for pair in seen)
+    return seen, {"pairs": len(pairs), "pairs_seen": len(seen)} | {f"seen_{k}": n for k, n in sorted(counts.items())}
+
+
+def train(trainer: Any, checkpoint: str | None) -> dict[str, Any]:
+    """Train, from `checkpoint` on where there is one, and return the losses, accuracy and margin."""
+    before, after = training.fit(trainer, checkpoint)
+    return (
+        training.curve(trainer.state.log_history)
+        | {f"validation_{ours}_before": training.rounded(before.get(theirs)) for theirs, ours in MEASURES.items()}
+        | {f"validation_{ours}_after": training.rounded(after.get(theirs)) for theirs, ours in MEASURES.items()}
+        | {"steps": trainer.state.global_step}
+    )
+
+
+def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict[str, Any]:
+    """Save an adapter that changes nothing, for a turn without pairs, and say so."""
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(seed)
+    if training.is_main():
+        with whole_folder(target) as folder:
+            get_peft_model(model, training.lora_config(lora)).save_pretrained(folder)
+            training.clean_adapter(folder)
+    return {"pairs": 0, "pairs_seen": 0, "steps": 0, "note": "no pairs: the adapter changes nothing"}
+
+
+if __name__ == "__main__":
+    run(main)

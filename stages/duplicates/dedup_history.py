@@ -1,0 +1,284 @@
+"""All documents seen so far with what linking needs of them, so that a batch is compared with history, not redone.
+
+A history is a list of segments, one a batch, that never change: folded text, band keys in sorted order, and the pairs
+that joined clusters. On disk, a segment is a folder that is moved into its place whole, and `head.json`, replaced last,
+says which segments count: killed at any point, the next run finds the history of before. It is a cache: with it and
+without it the clusters are the same, and it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from stages.duplicates.clusters import Known, Sketch, forest, link_known, link_within, roots, sketch, with_company
+from stages.duplicates.dedup_params import SketchParams
+from stages.duplicates.documents import bytes_of
+from stages.duplicates.folding import Folded, equal_rows, joined, joined_rows
+from stages.duplicates.minhash import GramSets, gram_sets, row_keys, similarities
+from thumbwheel.lake import write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = "1 affine32"
+"""Version of what the files hold, and the scheme of the permutations."""
+MOST_SEGMENTS = 64
+"""A history of more is begun anew: a batch looks into every segment."""
+Segment = Mapping[str, np.ndarray]
+"""The arrays of one batch by name; see `_segment`."""
+
+
+class Measured(NamedTuple):
+    """Similarities that were measured: of two documents, by `first << 32 | second`, in order."""
+
+    pairs: np.ndarray
+    values: np.ndarray
+
+    def extended(self, pairs: np.ndarray, values: np.ndarray) -> Measured:
+        """Return these and others."""
+        order = np.argsort(every := np.concatenate((self.pairs, pairs)))
+        return Measured(every[order], np.concatenate((self.values, values))[order])
+
+    def of(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the similarities of pairs, all of which were measured."""
+        return self.values[np.searchsorted(self.pairs, pairs)]
+
+
+NOTHING_MEASURED = Measured(np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+class History:
+    """Documents numbered in the order in which they came; equal rows are one document."""
+
+    def __init__(
+        self,
+        params: SketchParams,
+        threshold: float,
+        segments: Sequence[Segment] = (),
+        measured: Measured = NOTHING_MEASURED,
+    ) -> None:
+        self.params, self.threshold = params, threshold
+        self.segments = list(segments)
+        self.measured = measured
+        self._compared: tuple[int, GramSets] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many documents there are."""
+        return sum(len(segment["text_at"]) - 1 for segment in self.segments)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.segments.clear()
+        self.measured, self._compared = NOTHING_MEASURED, None
+
+    def find(self, ids: np.ndarray) -> np.ndarray:
+        """Return the document of each row id, shape (rows, 2) as `id_keys` makes them, -1 where it was never added."""
+        found = np.full(len(ids), -1, np.int64)
+        for segment in self.segments:
+            places = np.searchsorted(segment["id_keys"], ids[:, 0]).clip(max=len(segment["id_keys"]) - 1)
+            same = (segment["id_keys"][places] == ids[:, 0]) & (segment["id_checks"][places] == ids[:, 1])
+            found[same] = segment["id_rows"][places[same]]
+        return found
+
+    def add(self, ids: np.ndarray, folded: Folded) -> np.ndarray:
+        """Add a batch of rows and return the document of each; the cost is that of the batch, not of the history."""
+        if not len(ids):
+            return np.empty(0, np.int64)
+        keys = row_keys(folded, self.params.seed)
+        documents = self._find_equal(folded, keys)
+        fresh, documents = _number(folded, keys, documents, self.size)
+        base, parents = self.size, forest(self.size + len(fresh), self.edges())
+        some, within = self.link(joined_rows(folded, fresh), base, parents)
+        edges = [within]
+        for known_base, segment in self._numbered():
+            known = Known(known_base, _folded(segment), segment["band_keys"], segment["band_orders"])
+            edges.append(link_known(some, base, known, parents, self.params.words, self.threshold))
+        self.segments.append(_segment(some, keys[fresh], ids, documents, np.concatenate(edges)))
+        return documents
+
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
+        """Sketch the documents of a batch, numbered from `base` on, and return the pairs that join their clusters.
+
+        `parents` is the union-find forest of all documents, and may be changed.
+        """
+        some = sketch(folded, self.params)
+        sets = gram_sets(folded, with_company(some.keys, some.orders), self.params.words)
+        self._compared = (base, sets)
+        return some, link_within(some, sets, base, parents, self.threshold)
+
+    def edges(self) -> np.ndarray:
+        """Return the pairs of documents that join all clusters, shape (pairs, 2)."""
+        return np.concatenate([np.empty((0, 2), np.int64), *(segment["edges"] for segment in self.segments)])
+
+    def clusters(self) -> np.ndarray:
+        """Return the cluster of every document, named by its first."""
+        return roots(forest(self.size, self.edges()))
+
+    def similarities(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return the Jaccard similarity of documents `left[i]` and `right[i]`, float64; each pair is measured once."""
+        pairs = left << 32 | right
+        new = np.unique(pairs[~np.isin(pairs, self.measured.pairs, kind="sort")])
+        found = self._measure(new >> 32, new & 0xFFFFFFFF)
+        self.measured = self.measured.extended(new, found)
+        return self.measured.of(pairs)
+
+    def _measure(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        needed, places = np.unique(np.concatenate((left, right)), return_inverse=True)
+        base, sets = self._compared or (self.size, None)
+        if sets and needed.min(initial=self.size) >= base and sets.sizes[needed - base].all():
+            return similarities(sets, left - base, sets, right - base)
+        some = [
+            joined_rows(_folded(segment), needed[(needed >= first) & (needed < first + size)] - first)
+            for first, segment in self._numbered()
+            if (size := len(segment["text_at"]) - 1)
+        ]
+        sets = gram_sets(joined(some), np.arange(len(needed)), self.params.words)
+        return similarities(sets, places[: len(left)], sets, places[len(left) :])
+
+    def _numbered(self) -> Iterator[tuple[int, Segment]]:
+        """Yield each segment with the number of its first document."""
+        base = 0
+        for segment in self.segments:
+            yield base, segment
+            base += len(segment["text_at"]) - 1
+
+    def _find_equal(self, folded: Folded, keys: np.ndarray) -> np.ndarray:
+        """Return the document that equals each row, byte for byte, -1 where there is none."""
+        found = np.full(len(keys), -1, np.int64)
+        for base, segment in self._numbered():
+            if not len(segment["text_keys"]):
+                continue
+            places = np.searchsorted(segment["text_keys"], keys).clip(max=len(segment["text_keys"]) - 1)
+            rows = np.flatnonzero(segment["text_keys"][places] == keys)
+            documents = segment["text_rows"][places[rows]]
+            same = equal_rows(folded, rows, _folded(segment), documents)
+            found[rows[same]] = base + documents[same]
+        return found
+
+
+def id_keys(ids: pa.ChunkedArray, seed: int) -> np.ndarray:
+    """Return 128 bits that stand for each id, shape (ids, 2), uint64."""
+    folded = bytes_of(ids)
+    return np.stack((row_keys(folded, seed), row_keys(folded, seed + 1)), axis=1)
+
+
+@contextmanager
+def kept_history(
+    folder: Path, params: SketchParams, threshold: float, kind: Callable[..., History] = History
+) -> Iterator[History]:
+    """Open the history in a folder, alone; what is added to it is kept when the body ends well.
+
+    `kind` makes the history: how new documents are linked does not change what is kept of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        names, segments, measured = _load(folder, params, threshold)
+        history = kind(params, threshold, segments, measured)
+        yield history
+        if any(a is not b for a, b in zip(segments, history.segments, strict=False)):
+            names = []
+        names += [_save(folder, segment) for segment in history.segments[len(names) :]]
+        last = _save(folder, history.measured._asdict())
+        write_json(folder / "head.json", {**_stamp(params, threshold), "segments": names, "measured": last})
+        _sweep(folder, {*names, last})
+
+
+def _load(folder: Path, params: SketchParams, threshold: float) -> tuple[list[str], list[Segment], Measured]:
+    """Return the names of the segments that count, the segments, and what was measured; nothing if made otherwise."""
+    try:
+        head = json.loads((folder / "head.json").read_text())
+        names, measured = head.pop("segments"), head.pop("measured")
+        if head == _stamp(params, threshold) and len(names) < MOST_SEGMENTS:
+            segments: list[Segment] = [_read(folder / name, NAMES) for name in names]
+            return names, segments, Measured(**_read(folder / measured, Measured._fields))
+        log.info("the history in %s was made with other parameters, or has grown long: it is begun anew", folder)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("the history in %s is damaged (%s): it is begun anew", folder, error)
+    return [], [], NOTHING_MEASURED
+
+
+def _stamp(params: SketchParams, threshold: float) -> dict[str, Any]:
+    return {"format": FORMAT, "threshold": threshold, **params.model_dump()}
+
+
+def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write arrays to a folder of their own, and return its name; it is moved into its place whole."""
+    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
+    for name, array in arrays.items():
+        np.save(part / f"{name}.npy", array)
+    done = part.with_name(part.name.removeprefix("part-"))
+    part.rename(done)
+    return done.name
+
+
+def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return arrays mapped into memory, so that only what a batch looks at is read."""
+    return {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names}
+
+
+def _sweep(folder: Path, names: Collection[str]) -> None:
+    """Remove what a killed run, or a history begun anew, left behind."""
+    for left in folder.iterdir():
+        if left.is_dir() and left.name not in names:
+            shutil.rmtree(left)
+
+
+NAMES = (
+    *("text", "text_at", "text_keys", "text_rows"),
+    *("band_keys", "band_orders"),
+    *("id_keys", "id_checks", "id_rows"),
+    "edges",
+)
+"""Folded text, where its rows begin, their hashes in order and whose they are; band keys in order and whose they are;
+row ids, in two halves and in the order of the first, and their documents; pairs of documents that joined clusters."""
+
+
+def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray) -> Segment:
+    by_text, by_id = np.argsort(keys), np.argsort(ids[:, 0])
+    arrays = (
+        *some.folded,
+        keys[by_text],
+        by_text,
+        some.sorted_keys,
+        some.orders,
+        ids[by_id, 0],
+        ids[by_id, 1],
+        documents[by_id],
+        edges,
+    )
+    return dict(zip(NAMES, arrays, strict=True))
+
+
+def _folded(segment: Segment) -> Folded:
+    return Folded(segment["text"], segment["text_at"])
+
+
+def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the rows that equal no document a number from `size` on, equal rows the same.
+
+    Returns the first row of each new document, and the document of every row.
+    """
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1]))
+    first = np.empty(len(keys), np.int64)
+    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(keys))))
+    rows = np.arange(len(keys))
+    first = np.where(equal_rows(folded, rows, folded, first), first, rows)
+    fresh = np.flatnonzero((documents < 0) & (first == rows))
+    documents = documents.copy()
+    documents[fresh] = size + np.arange(len(fresh))
+    return fresh, np.where(documents < 0, documents[first], documents)

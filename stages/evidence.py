@@ -1,0 +1,106 @@
+"""Weigh feedback: which events may be used, what the user thought of each message in the end, and what would mend it.
+
+Used by `stages.pairs`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+Event = dict[str, Any]
+Key = tuple[str, str]
+"""A user and a message: what an opinion is about."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The events that may be used, by what they can show; the newest of each wins."""
+
+    disliked: dict[Key, Event]
+    liked: dict[Key, Event]
+    edits: dict[Key, Event]
+    reasons: dict[Key, set[str]]
+    reviews: dict[str, Event]
+    successors: dict[Key, list[str]]
+
+
+def weigh(events: Sequence[Event], minimum_age: timedelta, rejections: Counter[str]) -> Evidence:
+    """Sort events (oldest first) into evidence, leaving out what has no consent, is too young, or was taken back.
+
+    Consent and opinion are the last that the user gave on a message; an event that may not be used can still cancel.
+    """
+    opinions, consents = _last_words(events)
+    youngest = max(map(time_of, events), default=datetime.max) - minimum_age
+    evidence = Evidence({}, {}, {}, defaultdict(set), {}, defaultdict(list))
+    for event in events:
+        if reason := _barred(event, consents, youngest, opinions):
+            rejections[reason] += 1
+        else:
+            _file(event, evidence)
+    rejections["review_without_dislike"] += len(set(evidence.reviews) - {message for _, message in evidence.disliked})
+    return evidence
+
+
+def _last_words(events: Iterable[Event]) -> tuple[dict[Key, str], dict[Key, bool]]:
+    opinions: dict[Key, str] = {}
+    consents: dict[Key, bool] = {}
+    for event in events:
+        consents[key_of(event)] = event["consent"]
+        if (opinion := opinion_of(event)) is not None:
+            opinions[key_of(event)] = opinion
+    return opinions, consents
+
+
+def _barred(event: Event, consents: dict[Key, bool], youngest: datetime, opinions: dict[Key, str]) -> str | None:
+    """Return why an event may not be used, or None."""
+    if not (event["consent"] and consents[key_of(event)]):
+        return "no_consent"
+    if time_of(event) > youngest:
+        return "too_young"
+    if not event["reply"].strip():
+        return "empty_reply"
+    if (opinion := opinion_of(event)) is not None and opinion != opinions[key_of(event)]:
+        return "flipped"
+    return None
+
+
+def _file(event: Event, evidence: Evidence) -> None:
+    key, opinion = key_of(event), opinion_of(event)
+    if event["kind"] == "review":
+        if event["correction"]:
+            evidence.reviews[event["message_id"]] = event
+        return
+    if opinion == "down":
+        evidence.disliked[key] = event
+    if opinion == "up":
+        evidence.liked[key] = event
+    if event["kind"] == "edit" and opinion == "down":
+        evidence.edits[key] = event
+    if event["reason"]:
+        evidence.reasons[key].add(event["reason"])
+    if event["replaces"]:
+        evidence.successors[key[0], event["replaces"]].append(event["message_id"])
+
+
+def opinion_of(event: Event) -> str | None:
+    """Return `up`, `down` or None for what a user's event says; an edit without a thumb is a dislike."""
+    if event["kind"] == "review":
+        return None
+    return event["rating"] or ("down" if event["kind"] == "edit" else None)
+
+
+def key_of(event: Event) -> Key:
+    return event["user"], event["message_id"]
+
+
+def time_of(row: Event) -> datetime:
+    return datetime.fromisoformat(row["created_at"])
+
+
+def when(event: Event) -> tuple[datetime, bool, str]:
+    """Return what orders events: their time; within one tick of the clock a thumb up comes last and so cancels."""
+    return time_of(event), event["rating"] == "up", event["event_id"]

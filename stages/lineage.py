@@ -1,0 +1,42 @@
+"""What a candidate came from: the data, stage by stage with what was turned away, and the models. Used by the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from thumbwheel.lake import Pin
+
+DATA_STAGES = ("ingest", "pairs", "dedup", "scrub", "grade", "split")
+MODEL_STAGES = ("sft", "dpo", "quantize")
+HIDDEN = ("quarantine", "dropped", "findings", "history")
+"""Tables that hold what was turned away or found, counted elsewhere."""
+SHOWN = 10
+
+
+def data_steps(pins: Mapping[str, Pin]) -> list[dict[str, Any]]:
+    """Return, for each stage of the data, its tables with version and fingerprint, and rows turned away by reason."""
+    return [
+        {
+            "stage": stage,
+            "tables": [
+                {"name": name, "rows": table.rows, "version": table.version, "fingerprint": table.fingerprint[:12]}
+                for name, table in pins[stage].tables.items()
+                if not any(word in name for word in HIDDEN)
+            ],
+            "rejections": sorted((reason, count) for reason, count in pins[stage].rejections.items() if count),
+        }
+        for stage in DATA_STAGES
+    ]
+
+
+def model_steps(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return, for each stage of the model, the first facts of its report that are a number or a word."""
+    return [
+        {"stage": stage, "facts": [(name, value) for name, value in reports[stage].items() if _is_plain(value)][:SHOWN]}
+        for stage in MODEL_STAGES
+    ]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)

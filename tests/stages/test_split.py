@@ -1,0 +1,311 @@
+"""Sides by stable hash, for ever; no near-duplicate and no user on two of them; no evaluation question in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import split
+from stages.duplicates.words import jaccard, shingles
+from stages.sides.items import Item, conversation_item, keys, mean_vectors, preference_item, read_corpus
+from stages.split import SplitParams, find_straddlers, leak_drops, main, side, sides
+from tests.stages.vectors import fake_embed
+from thumbwheel.errors import TrainingError
+from thumbwheel.lake import Pin, read_pin, read_pinned, write_pin, write_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, QUESTION, to_table
+
+PARAMS = SplitParams(
+    validation=0.1,
+    test=0.1,
+    seed=17,
+    always_train=("edit",),
+    clusters=3,
+    topic_terms=2,
+    topic_fit_rows=100,
+    topic_least_rows=12,
+    leak_words=8,
+    leak_answer_share=0.5,
+    leak_sentence_words=4,
+    leak_cosine=0.9,
+    dtype="float32",
+    near_words=3,
+    near_jaccard=0.5,
+    near_cosine=0.95,
+)
+EVEN = PARAMS.model_copy(update={"validation": 0.3, "test": 0.3})
+"""Small examples would hold nothing out at a tenth."""
+LONG = "My parcel has been waiting at the depot since last Tuesday, what now?"
+
+
+def item(text: str, name: str, when: str | None = None, user: str | None = None, forced: bool = False) -> Item:
+    return Item(name, "conversations", (text,), (), user, when, forced)
+
+
+def chat(name: str, *texts: str, user: str | None = None) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+    return {"id": name, "messages": messages, "user": user, "created_at": None}
+
+
+def pair(name: str, prompt: str, origin: str = "public") -> dict[str, Any]:
+    asked = [{"role": "user", "content": prompt}]
+    row = {"id": name, "prompt": asked, "chosen": "yes", "rejected": "no", "origin": origin}
+    return {**row, "user": None, "created_at": None}
+
+
+def straddlers(items: list[Item], where: list[str]) -> dict[int, str]:
+    means = mean_vectors(items, fake_embed([text for one in items for text in one.asked]))
+    found = find_straddlers(items, where, read_corpus(items), means, [], PARAMS)
+    return {i: drop.reason for i, drop in found.items()}
+
+
+def sided(items: list[Item], params: SplitParams) -> list[str]:
+    return sides(items, read_corpus(items), params)
+
+
+def stand(items: list[Item]) -> dict[Item, str]:
+    """Return where each item stands that is not dropped."""
+    where = sided(items, EVEN)
+    gone = straddlers(items, where)
+    return {one: where[i] for i, one in enumerate(items) if i not in gone}
+
+
+def are_near(one: Item, other: Item) -> bool:
+    grams = (shingles([("", " ".join(each.said))], PARAMS.near_words) for each in (one, other))
+    a, b = mean_vectors([one, other], fake_embed([*one.asked, *other.asked]))
+    return jaccard(*grams) >= PARAMS.near_jaccard or float(a @ b) >= PARAMS.near_cosine
+
+
+def test_sides_come_near_their_shares() -> None:
+    found = [side(f"user {i}", PARAMS) for i in range(5000)]
+    assert found.count("test") == pytest.approx(500, rel=0.15)
+    assert found.count("validation") == pytest.approx(500, rel=0.15)
+
+
+def test_all_rows_of_a_user_and_all_rows_that_ask_the_same_are_on_one_side() -> None:
+    same_user = [conversation_item(chat(str(i), f"question {i}", "x", user="u-1")) for i in range(20)]
+    same_words = [conversation_item(chat(str(i), "The same?", f"answer {i}")) for i in range(20)]
+    pairs = [preference_item(pair(str(i), "the same"), ()) for i in range(3)]
+    assert len(set(sided(same_user, PARAMS))) == 1
+    assert len(set(sided([*same_words, *pairs], PARAMS))) == 1
+
+
+def test_a_side_depends_on_no_other_row() -> None:
+    items = [
+        item(f"{word} is not what I ordered from you", word) for word in ["hub", "valve", "tap", "kit", "bed", "pot"]
+    ]
+    assert sided(items, EVEN) == [sided([one], EVEN)[0] for one in items]
+
+
+def test_a_split_is_the_same_in_every_process_and_release() -> None:
+    texts = ["My hub blinks white and will not pair", "¿Dónde está el grifo?", "Hi", "🙂"]
+    assert keys([item(t, t) for t in texts], read_corpus([item(t, t) for t in texts]), 3) == [
+        "2f6899671abc76db",
+        "0c1e5cdd4dbbb99d",
+        "7e6938bc9a2986c9",
+        "f507631f9cbfc992",
+    ]
+
+
+def test_rows_that_are_nearly_the_same_mostly_have_one_key() -> None:
+    rng = np.random.default_rng(3)
+    texts = [" ".join(map(str, rng.integers(0, 10**6, 40))) for _ in range(300)]
+    edited = [text.replace(text.split()[20], "other", 1) for text in texts]
+    items = [item(text, text) for text in [*texts, *edited]]
+    found = keys(items, read_corpus(items), 3)
+    same = np.mean([one == other for one, other in zip(found[:300], found[300:], strict=True)])
+    assert same == pytest.approx(35 / 41, abs=0.07)
+
+
+def test_a_users_own_correction_is_always_learnt_from() -> None:
+    items = [preference_item(pair(str(i), f"question {i}", "edit"), PARAMS.always_train) for i in range(50)]
+    assert set(sided(items, PARAMS)) == {"train"}
+
+
+def test_of_two_near_duplicates_on_two_sides_the_younger_goes() -> None:
+    items = [item(LONG, "b", "2026-01"), item(LONG + " Please!", "a", "2026-02"), item("else", "c", "2026-03")]
+    assert straddlers(items, ["train", "test", "train"]) == {1: "near:train"}
+    assert straddlers(items[::-1], ["train", "test", "train"]) == {1: "near:train"}
+    assert straddlers(items, ["test", "train", "train"]) == {1: "near:test"}
+    assert straddlers(items, ["train", "train", "test"]) == {}
+
+
+def test_a_row_without_a_date_counts_as_the_youngest_and_ids_decide_between_equals() -> None:
+    assert straddlers([item(LONG, "a"), item(LONG, "b", "2026-01")], ["train", "test"]) == {0: "near:test"}
+    assert straddlers([item(LONG, "b"), item(LONG, "a")], ["train", "test"]) == {0: "near:test"}
+
+
+def test_the_same_meaning_in_other_words_may_not_stand_on_two_sides() -> None:
+    assert straddlers([item("abc def", "a"), item("fed cba", "b")], ["train", "test"]) == {1: "near:train"}
+
+
+def test_a_users_own_correction_displaces_its_likes_and_its_user_from_the_held_out_sides() -> None:
+    items = [item(LONG, "a", "2026-02", "u", forced=True), item(LONG, "b", "2026-01"), item("else", "c", "2026", "u")]
+    assert straddlers(items, ["train", "test", "validation"]) == {1: "near:train", 2: "user:train"}
+    assert straddlers(items, ["train", "train", "train"]) == {}
+
+
+def test_a_row_between_two_sides_goes_rather_than_that_it_joins_them() -> None:
+    ends = [item("a b c d e f", "1", "2026-01"), item("e f g h i j", "2", "2026-01")]
+    bridge = item("b c d e f g h i", "3", "2026-02")
+    assert are_near(ends[0], bridge) == are_near(ends[1], bridge) is False
+    bridge = item("a b c d e f g h i j", "3", "2026-02")
+    assert are_near(ends[0], bridge)
+    assert are_near(ends[1], bridge)
+    assert straddlers([*ends, bridge], ["train", "test", "train"]) == {2: "near:test"}
+    assert straddlers([*ends, bridge], ["train", "test", "test"]) == {2: "near:train"}
+
+
+TEXTS = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=7).map(" ".join)
+ROWS = st.tuples(TEXTS, st.sampled_from([None, "u", "v", "w"]), st.sampled_from([None, *"1234"]), st.booleans())
+HISTORIES = st.lists(st.lists(ROWS, max_size=6), min_size=1, max_size=4)
+
+
+def history(steps: list[list[tuple[str, str | None, str | None, bool]]]) -> list[list[Item]]:
+    """Return the items that are there after each step."""
+    names = (f"{n:03}" for n in range(1000))
+    made = [
+        [item(text, next(names), when, user, forced and user is not None) for text, user, when, forced in step]
+        for step in steps
+    ]
+    return [[one for step in made[: end + 1] for one in step] for end in range(len(made))]
+
+
+@settings(max_examples=100)
+@given(HISTORIES)
+def test_whatever_is_added_no_row_ever_changes_side_and_no_likes_or_users_straddle(
+    steps: list[list[tuple[str, str | None, str | None, bool]]],
+) -> None:
+    once: dict[Item, str] = {}
+    for items in history(steps):
+        now = stand(items)
+        for one, at in now.items():
+            assert once.setdefault(one, at) == at
+        for one, other in combinations(now, 2):
+            if now[one] != now[other]:
+                assert not are_near(one, other)
+                assert one.user is None or one.user != other.user
+
+
+@settings(max_examples=40)
+@given(HISTORIES)
+def test_what_is_younger_takes_nothing_from_what_was_there(
+    steps: list[list[tuple[str, str | None, str | None, bool]]],
+) -> None:
+    items = history(steps)[-1]
+    aged = [replace(one, created_at=f"{n:03}", forced=False) for n, one in enumerate(items)]
+    whole = stand(aged)
+    for end in range(len(aged)):
+        assert stand(aged[:end]) == {one: at for one, at in whole.items() if one in aged[:end]}
+
+
+@settings(max_examples=40)
+@given(st.lists(ROWS, max_size=8), st.randoms())
+def test_the_order_of_the_rows_decides_nothing_and_nothing_goes_without_need(rows: list[Any], random: Any) -> None:
+    (items,) = history([rows])
+    now = stand(items)
+    shuffled = random.sample(items, len(items))
+    assert stand(shuffled) == now
+    for one, at in zip(items, sided(items, EVEN), strict=True):
+        if one not in now:
+            rivals = [other for other in now if now[other] != at and other.turn < one.turn]
+            assert any(are_near(one, other) or one.user == other.user for other in rivals)
+
+
+def prepare(root: Path, chats: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+    graded = {
+        "conversations": write_table("c", to_table(chats, CONVERSATION)),
+        "preferences": write_table("p", to_table(pairs, PREFERENCE)),
+    }
+    write_pin(Pin(stage="grade", tables=graded))
+    asked = {"set": "mt_bench", "id": "q1", "turns": [LONG], "kind": "mt_bench"}
+    questions = to_table([asked, {**asked, "id": "q2", "turns": ["Never asked."]}], QUESTION)
+    write_pin(Pin(stage="pose", tables={"questions": write_table("q", questions)}))
+    (root / "params.yaml").write_text(yaml.safe_dump({"split": {**PARAMS.model_dump(), "always_train": ["edit"]}}))
+
+
+def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "embed", fake_embed)
+    chats = [chat(f"c{i:02}", f"number{chr(97 + i)} watering?", f"answer {i}") for i in range(20)]
+    prepare(workspace, [*chats, chat("leak", LONG, "Wait.")], [pair(f"p{i}", f"pair{chr(97 + i)}?") for i in range(20)])
+    main()
+    rows = read_pinned("split", "conversations").to_pylist()
+    assert [row["id"] for row in rows] == [row["id"] for row in chats]
+    assert {row["split"] for row in rows} <= {"train", "validation", "test"}
+    assert all("watering" in row["topic_terms"] for row in rows if row["cluster"] == rows[0]["cluster"])
+    assert {row["split"] for row in read_pinned("split", "preferences").to_pylist()} <= {"train", "validation"}
+    assert [(d["id"], d["reason"], d["other"]) for d in read_pinned("split", "dropped").to_pylist()] == [
+        ("leak", "leaked:mt_bench", "q1")
+    ]
+    pin = read_pin("split")
+    assert pin.rejections == {"leaked:mt_bench": 1}
+    assert pin.facts["leaks"] == {"mt_bench": {"questions": 2, "leaked": 1, "rows": 1}}
+    (leak,) = read_pinned("split", "leaks").to_pylist()
+    assert leak == {
+        "id": "leak",
+        "table": "conversations",
+        "set": "mt_bench",
+        "question": "q1",
+        "part": "turn 1",
+        "how": "words",
+        "similarity": 1.0,
+    }
+    topics = read_pinned("split", "topics").to_pylist()
+    assert sum(topic["rows"] for topic in topics) == sum(topic["train"] for topic in topics) + sum(
+        topic["validation"] + topic["test"] for topic in topics
+    )
+    assert sum(topic["rows"] for topic in topics) == len(rows) == read_pinned("split", "map").num_rows
+
+
+def test_strange_texts_pass_the_stage(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "embed", fake_embed)
+    strange = [
+        "\x00",
+        "",
+        " ",
+        "🙂",
+        "👩‍👩‍👧",
+        "مرحبا كيف حالك",
+        "שלום",
+        "\u202eabc",
+        "x" * 1_000_000,
+        "." * 1000,
+        "a\u0301",
+    ]
+    prepare(workspace, [chat(f"c{i:02}", text, text) for i, text in enumerate(strange)], [pair("p", "\x00")])
+    main()
+    kept = read_pinned("split", "conversations")["id"].to_pylist()
+    gone = read_pinned("split", "dropped")["id"].to_pylist()
+    assert sorted({*kept, *gone} - {"p"}) == [f"c{i:02}" for i in range(len(strange))]
+
+
+def test_without_a_pair_and_with_one_conversation_the_stage_runs(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "embed", fake_embed)
+    prepare(workspace, [chat("c", "Alone?", "Yes.")], [])
+    main()
+    assert read_pinned("split", "conversations").num_rows == 1
+
+
+def test_with_nothing_left_to_split_the_stage_says_where_it_went(workspace: Path) -> None:
+    prepare(workspace, [], [pair("p", "x")])
+    with pytest.raises(TrainingError, match=r"ingest.json and grade.json"):
+        main()
+
+
+def test_a_row_that_leaks_several_questions_goes_for_the_one_it_holds_most_of() -> None:
+    from stages.sides.decontaminate import Leak, Probe
+
+    less, more = (Leak(0, Probe("s", name, "turn 1", ""), "words", share) for name, share in (("a", 0.2), ("b", 0.9)))
+    assert leak_drops([less, more])[0].other == leak_drops([more, less])[0].other == "b"

@@ -1,0 +1,126 @@
+"""What is trained on is what is served, and a run that was cut goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages import training
+from tests.fakes import tiny_model, tiny_tokenizer
+from thumbwheel.errors import ModelError, TrainingError
+
+CHATS = [
+    [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}],
+    [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Two and 2?"},
+        {"role": "assistant", "content": "Four.\n\n- 4 "},
+        {"role": "user", "content": "Sure?"},
+        {"role": "assistant", "content": "Yes, für sicher 😀"},
+    ],
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return tiny_tokenizer()
+
+
+@pytest.mark.parametrize("messages", CHATS)
+def test_training_sees_the_same_tokens_as_serving(tokenizer: Any, messages: list[dict[str, str]]) -> None:
+    encoded = training.encode(tokenizer, training.training_template(tokenizer), messages, 512)
+    served = tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
+    assert encoded["input_ids"] == served
+
+
+@pytest.mark.parametrize("messages", CHATS)
+def test_labels_cover_exactly_the_answers_and_their_ends(tokenizer: Any, messages: list[dict[str, str]]) -> None:
+    labels = training.encode(tokenizer, training.training_template(tokenizer), messages, 512)["labels"]
+    trained = tokenizer.decode([label for label in labels if label != training.IGNORED])
+    assert trained == "".join(m["content"] + "<|im_end|>" for m in messages if m["role"] == "assistant")
+
+
+def test_a_template_that_marks_its_answers_is_kept(tokenizer: Any) -> None:
+    marked = tiny_tokenizer()
+    marked.chat_template = training.training_template(tokenizer)
+    assert training.training_template(marked) == marked.chat_template
+
+
+def test_a_template_of_an_unknown_family_is_refused() -> None:
+    strange = tiny_tokenizer()
+    strange.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+    with pytest.raises(TrainingError, match="generation"):
+        training.training_template(strange)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60),
+    batch=st.integers(1, 8),
+    steps=st.integers(1, 30),
+    epochs=st.floats(0.1, 3.0),
+    seed=st.integers(0, 5),
+)
+def test_the_schedule_is_bounded_fair_and_repeatable(
+    lengths: list[int], batch: int, steps: int, epochs: float, seed: int
+) -> None:
+    first = training.schedule(lengths, epochs, batch, steps, np.random.default_rng(seed))
+    again = training.schedule(lengths, epochs, batch, steps, np.random.default_rng(seed))
+    counts = np.bincount(first, minlength=len(lengths))
+    assert first == again
+    assert len(first) == min(steps * batch, math.ceil(epochs * len(lengths)))
+    assert counts.max() - counts.min() <= 1
+
+
+def test_batches_hold_examples_of_like_length() -> None:
+    lengths = [10, 200] * 16
+    order = training.schedule(lengths, 1.0, 4, 100, np.random.default_rng(0))
+    batches = [{lengths[i] for i in order[j : j + 4]} for j in range(0, len(order), 4)]
+    assert all(len(batch) == 1 for batch in batches)
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over_and_removed(tmp_path: Path) -> None:
+    for step, state in ((2, '{"global_step": 2}'), (4, '{"global_st')):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / training.STATE_FILE).write_text(state)
+    (tmp_path / "checkpoint-6").mkdir()
+    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
+def test_the_newest_checkpoint_is_the_one_of_the_highest_step(tmp_path: Path) -> None:
+    for step in (8, 10, 2):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / training.STATE_FILE).write_text(json.dumps({"global_step": step}))
+    assert str(training.last_checkpoint(tmp_path)).endswith("checkpoint-10")
+
+
+def test_other_data_or_parameters_have_other_checkpoints(workspace: Path) -> None:
+    folders = {
+        training.checkpoint_folder("sft", *parts) for parts in (("a", {"r": 1}), ("b", {"r": 1}), ("a", {"r": 2}))
+    }
+    assert len(folders) == 3
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_training(loss: float) -> None:
+    with pytest.raises(TrainingError, match="step 7"):
+        training.refuse_nan({"grad_norm": 1.0, "loss": loss}, 7)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="dvc repro"):
+        training.load_model(tmp_path / "nowhere", "float32")
+
+
+def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "base")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        training.load_model(folder, "float32")
