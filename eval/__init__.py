@@ -1,0 +1,1 @@
+"""The science of the gate: judging, question sets, benchmarks and statistics."""

@@ -1,0 +1,117 @@
+"""What the gate asks: the metrics it knows, the criteria of `params.yaml`, and what is measured and said of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from thumbwheel.params import Params
+
+Outcome = Literal["pass", "fail", "inconclusive", "abstain"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is: which way is better, whether a judge gives it, and its largest difference (None: unbounded)."""
+
+    title: str
+    higher_is_better: bool
+    judged: bool = False
+    scale: float | None = None
+
+
+METRICS: dict[str, Metric] = {
+    "heldout_nll": Metric("Held-out replies: nats a token", False),
+    "jailbreak_refusal": Metric("Harmful prompts refused", True, scale=1.0),
+    "over_refusal": Metric("Harmless prompts refused", False, scale=1.0),
+    "golden_correct": Metric("Golden answers: facts right", True, scale=1.0),
+    "qa_rouge_recall": Metric("Grounded answers: ROUGE-1 recall", True),
+    "qa_string_similarity": Metric("Grounded answers: string similarity", True),
+    "qa_semantic_similarity": Metric("Grounded answers: semantic similarity", True),
+    "qa_faithfulness": Metric("Grounded answers: faithfulness", True, judged=True),
+    "mt_bench_single": Metric("MT-Bench grade, 1 to 10", True, judged=True),
+    "pairwise_win_rate": Metric("Pairwise win rate over one half", True, judged=True, scale=0.5),
+    "rubric_faithfulness": Metric("Faithfulness to the context, 1 to 5", True, judged=True),
+    "rubric_relevance": Metric("Relevance to the question, 1 to 5", True, judged=True),
+    "rubric_tone": Metric("Tone, 1 to 5", True, judged=True),
+    "answer_failure": Metric("Questions without an answer", False, scale=1.0),
+    "quantize_perplexity_ratio": Metric("Perplexity after over before quantization", False),
+}
+
+
+class JudgeFloor(Params):
+    """What the judge must show in its trial to be heard; bounds of its intervals, not points."""
+
+    min_agreement: float
+    min_kappa: float
+    max_position_bias: float
+    """Largest distance of the first answer's share of wins from one half."""
+    max_failed: float
+
+
+class Criterion(Params):
+    """One line of the gate. `margin`: harm that is tolerated; for a `floor`, the limit that the candidate must keep."""
+
+    name: str
+    metric: str
+    kind: Literal["superiority", "non_inferiority", "floor"]
+    margin: float
+    required: bool
+    """Whether the gate passes only where this criterion does. Proof of harm stops a candidate either way."""
+
+
+class GateRules(Params):
+    """The rules of the decision. Tests are one-sided at `alpha`; intervals are two-sided at 1 - 2 alpha."""
+
+    alpha: float = Field(gt=0, lt=0.5)
+    power: float = Field(gt=0.5, lt=1)
+    resamples: int = Field(ge=200)
+    seed: int
+    min_pairs: int = Field(ge=2)
+    max_missing: float = Field(ge=0, lt=1)
+    judge_floor: JudgeFloor
+    criteria: list[Criterion] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Paired values of one metric, and how many pairs could not be measured. One pair means a single number."""
+
+    candidate: tuple[float, ...]
+    champion: tuple[float, ...]
+    missing: int = 0
+    people: tuple[float | None, ...] = ()
+    """What people say of the candidate, pair by pair, None where nobody was asked; empty where nobody was at all."""
+    stopped: bool = False
+    """Whether measuring ended as soon as the answer was known: then only tests that allow for it hold."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One criterion's outcome. Differences are candidate minus champion in the metric's unit; a floor has values."""
+
+    criterion: Criterion
+    outcome: Outcome
+    reason: str
+    n: int = 0
+    missing: int = 0
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    mde: float | None = None
+    more_questions: int | None = None
+    candidate: float | None = None
+    champion: float | None = None
+    method: str | None = None
+    people: int = 0
+    """Pairs on which people spoke, where their word counts."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line as it stands in `gate.json`."""
+        metric = METRICS[self.criterion.metric]
+        facts = {name: value for name, value in self.__dict__.items() if name != "criterion"}
+        better = "higher" if metric.higher_is_better else "lower"
+        return {**self.criterion.model_dump(), **facts, "title": metric.title, "better": better}
