@@ -1,0 +1,1 @@
+"""The chat service: the engine, the orchestrator before it, and the page on it."""

@@ -1,0 +1,170 @@
+"""Who asks: an API key, a signed token or nobody in particular, and whose conversations they may see."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import jwt
+
+from serving import metrics
+from serving.keys import PREFIX, KeyFile
+from serving.openai_api import ApiError
+from serving.options import AccessOptions, JwtOptions
+
+logger = logging.getLogger(__name__)
+
+ALGORITHMS = ["RS256"]
+"""The only kind of signature accepted, whatever a token says of itself."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, as far as it is proven. `subject` is None for somebody without credentials."""
+
+    subject: str | None
+    tier: str
+
+
+class Access:
+    """Checks credentials against the keys of this service and the tokens of one issuer."""
+
+    def __init__(self, options: AccessOptions, keys: KeyFile, tokens: Tokens | None) -> None:
+        self._options, self._keys, self._tokens = options, keys, tokens
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Return who sends this Authorization header.
+
+        What is neither one of our keys nor a token, such as the placeholder that OpenAI's clients insist on, counts
+        as none.
+
+        Raises:
+            ApiError: 401 for bad credentials, or for none where some are needed; 503 when tokens cannot be checked.
+        """
+        scheme, _, credential = (authorization or "").partition(" ")
+        credential = credential.strip() if scheme.lower() == "bearer" else ""
+        if credential.startswith(PREFIX):
+            return self._by_key(credential)
+        if self._tokens and credential.count(".") == 2:
+            return await self._tokens.caller(credential)
+        if self._options.anonymous:
+            return Caller(None, self._options.anonymous_tier)
+        raise refused("missing", "an API key or a token is needed: send it as 'Authorization: Bearer …'")
+
+    def _by_key(self, credential: str) -> Caller:
+        key = self._keys.find(credential)
+        if key is None:
+            raise refused("key", "the API key is not valid here, or is no longer")
+        return Caller(f"key:{key.id}", key.tier)
+
+
+class Tokens:
+    """RS256 tokens of one issuer, checked against the keys that it publishes (RFC 7517, RFC 7519).
+
+    The issuer's keys are asked for again when a token names one that is not known, at most once in
+    `refresh_seconds`; while the issuer is away the known keys go on.
+    """
+
+    def __init__(
+        self,
+        options: JwtOptions,
+        tiers: frozenset[str],
+        fetch: Callable[[str], Awaitable[dict[str, Any]]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options, self._tiers = options, tiers
+        self._fetch, self._clock = fetch or fetch_json, clock
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._asked: float | None = None
+        self._lock = asyncio.Lock()
+
+    async def caller(self, token: str) -> Caller:
+        """Return whom a token stands for.
+
+        Raises:
+            ApiError: 401 for a token that is not good, 503 where the issuer's keys were never had.
+        """
+        claims = self._claims(token, await self._key(token))
+        tier = claims.get(self._options.tier_claim, self._options.default_tier)
+        if tier not in self._tiers:
+            raise refused("tier", f"the token's {self._options.tier_claim} is none of ours")
+        return Caller(f"jwt:{claims['sub']}", str(tier))
+
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        wanted = self._options
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.key,
+                algorithms=ALGORITHMS,
+                audience=wanted.audience,
+                issuer=wanted.issuer,
+                leeway=wanted.leeway_seconds,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise refused("expired", "the token is past its time; get a new one") from None
+        except jwt.PyJWTError as error:
+            raise refused("token", f"the token is not good: {error}") from None
+        return claims
+
+    async def _key(self, token: str) -> jwt.PyJWK:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise refused("token", f"the token is not good: {error}") from None
+        name = str(header.get("kid", ""))
+        if name not in self._keys:
+            await self._refresh(name)
+        if not self._keys:
+            raise ApiError(503, "tokens cannot be checked right now", "auth_unavailable", retry_seconds=5)
+        if name not in self._keys:
+            raise refused("token", "the token is signed by a key that its issuer does not publish")
+        return self._keys[name]
+
+    async def _refresh(self, name: str) -> None:
+        async with self._lock:
+            if name in self._keys or not self._is_due():
+                return
+            self._asked = self._clock()
+            try:
+                self._keys = published(await self._fetch(self._options.jwks_url))
+                metrics.DEGRADED.labels("tokens").set(0)
+            except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
+                metrics.DEGRADED.labels("tokens").set(1)
+                logger.warning("the keys of %s cannot be had: %s", self._options.jwks_url, error)
+
+    def _is_due(self) -> bool:
+        return self._asked is None or self._clock() - self._asked >= self._options.refresh_seconds
+
+
+def published(value: dict[str, Any]) -> dict[str, jwt.PyJWK]:
+    """Return the RSA signing keys of a key set by their ids; a key of another kind is passed over."""
+    rows = [row for row in value.get("keys", []) if row.get("kty") == "RSA" and row.get("use", "sig") == "sig"]
+    return {str(row.get("kid", "")): jwt.PyJWK(row, algorithm="RS256") for row in rows}
+
+
+async def fetch_json(url: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(timeout=5) as client:
+        response = await client.get(url)
+        response.raise_for_status()
+        return dict(response.json())
+
+
+def address(peer: str, forwarded: str | None, proxies: int) -> str:
+    """Return whose address a request comes from: the peer's, or what the outermost of our proxies saw.
+
+    Only the last `proxies` entries of X-Forwarded-For are ours to believe; what stands before them anyone can write.
+    """
+    seen = [part.strip() for part in (forwarded or "").split(",") if part.strip()]
+    return seen[-proxies] if 0 < proxies <= len(seen) else peer
+
+
+def refused(reason: str, message: str) -> ApiError:
+    metrics.UNAUTHORISED.labels(reason).inc()
+    return ApiError(401, message, "invalid_api_key")

@@ -1,0 +1,282 @@
+"""The chat service as an ASGI application: OpenAI's chat API, feedback, health, metrics and the web page."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from serving import metrics
+from serving.admission import Admission
+from serving.entry import Entry
+from serving.feedback import Sink, feedback_event
+from serving.history import History, Reply
+from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
+from serving.options import Options
+from serving.orchestrator import Draft, Orchestrator
+from serving.release import Release
+from serving.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+WEB = Path(__file__).resolve().parent / "web"
+PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "icon.svg")
+POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the application is put together from."""
+
+    release: Release
+    history: History
+    upstream: Upstream
+    sink: Sink
+    options: Options
+    entry: Entry
+    on_stop: Callable[[], None] = lambda: None
+
+
+def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
+    """Return the application; `make_parts` is called when it starts, not when it is imported."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = app.state.parts = make_parts()
+        admission = Admission(parts.options.admission)
+        app.state.orchestrator = Orchestrator(parts.release, parts.history, parts.upstream, admission)
+        yield
+        await parts.upstream.close()
+        parts.on_stop()
+
+    app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone_away)
+    app.add_exception_handler(Exception, _fault)
+    app.post("/v1/chat/completions", response_model=None)(chat_completions)
+    app.post("/v1/feedback", response_model=None)(feedback)
+    app.get("/v1/models")(models)
+    app.get("/v1/conversations/{conversation_id}")(conversation)
+    app.get("/metrics", response_model=None)(prometheus)
+    app.get("/healthz", response_model=None)(healthz)
+    app.get("/readyz", response_model=None)(readyz)
+    app.get("/release")(release)
+    for name in PAGE:
+        path = "/" if name == "index.html" else f"/{name}"
+        app.get(path, response_model=None, include_in_schema=False)(_page(name))
+    return app
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answer in OpenAI's format, whole or as a stream."""
+    orchestrator: Orchestrator = request.app.state.orchestrator
+    entry: Entry = request.app.state.parts.entry
+    guest = await entry.admit(request)
+    body = parse(ChatRequest, await _read(request))
+    guest = entry.named(guest, body.user)
+    draft = orchestrator.draft(body, guest)
+    pieces = orchestrator.pieces(draft)
+    first = await _unless_gone(request, anext(pieces, None))
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        response: Response = EventStream(_events(orchestrator.release, draft, first, pieces, usage))
+    else:
+        await _unless_gone(request, _drain(pieces))
+        identity = _identity(orchestrator.release, draft)
+        response = JSONResponse(completion(identity, draft.text, draft.finish, draft.usage))
+    _count(request, 200)
+    response.headers["X-Conversation-Id"] = draft.conversation_id
+    response.headers["X-Message-Id"] = draft.message_id
+    return guest.mark(response)
+
+
+async def feedback(request: Request) -> Response:
+    """Turn what a user says of a reply into a durable event."""
+    parts: Parts = request.app.state.parts
+    guest = await parts.entry.admit(request)
+    body = parse(FeedbackRequest, await _read(request))
+    guest = parts.entry.named(guest, body.user)
+    item = feedback_event(body, parts.history, guest)
+    try:
+        await anyio.to_thread.run_sync(parts.sink.append, item)
+    except OSError as error:
+        logger.exception("an event could not be stored")
+        raise ApiError(503, f"the feedback could not be stored: {error}", "feedback_unavailable") from None
+    metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"]).inc()
+    _count(request, 201)
+    stored = {"event_id": item["event_id"], "kind": item["kind"], "object": "feedback"}
+    return guest.mark(JSONResponse(stored, 201))
+
+
+async def models(request: Request) -> dict[str, Any]:
+    """List the one model that is served."""
+    await request.app.state.parts.entry.guest(request)
+    name = request.app.state.parts.release.model
+    return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"}]}
+
+
+async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:
+    """Return a conversation's replies, oldest first, to whom it belongs; one of nobody's to whoever knows its id."""
+    parts: Parts = request.app.state.parts
+    guest = parts.entry.named(await parts.entry.guest(request), user)
+    replies = await anyio.to_thread.run_sync(parts.history.conversation, conversation_id)
+    if not replies or not guest.may_see(replies[0].user):
+        raise ApiError(404, f"there is no conversation '{conversation_id}'", "conversation_not_found")
+    return {"id": conversation_id, "object": "conversation", "replies": [_public(reply) for reply in replies]}
+
+
+def release(request: Request) -> dict[str, Any]:
+    """Return what the page shows of the release."""
+    shown = {"version", "model", "bundle", "title", "assistant", "greeting", "suggestions"}
+    return dict(request.app.state.parts.release.model_dump(include=shown))
+
+
+def prometheus() -> Response:
+    return Response(metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def healthz() -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """Answer 200 when the engine can answer."""
+    ready = await request.app.state.parts.upstream.is_ready()
+    return PlainTextResponse("ready\n" if ready else "the engine is not ready\n", 200 if ready else 503)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events whose source is closed, and so cancelled in the engine, as soon as the client is gone."""
+
+    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(source, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self.source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.source.aclose()
+
+
+async def _events(
+    release: Release, draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
+) -> AsyncGenerator[bytes, None]:
+    identity = _identity(release, draft)
+    async with aclosing(pieces):
+        yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
+        try:
+            async for text in pieces:
+                yield event(chunk(identity, {"content": text}))
+        except ApiError as error:
+            yield event(error.body())
+            return
+        except Exception:
+            logger.exception("a stream broke")
+            yield event(ApiError(500, "something broke on our side", "internal_error").body())
+            return
+    yield event(chunk(identity, {}, draft.finish))
+    if usage:
+        yield event({**identity, "object": "chat.completion.chunk", "choices": [], "usage": draft.usage})
+    yield DONE
+
+
+async def _drain(pieces: AsyncIterator[str]) -> None:
+    async for _ in pieces:
+        pass
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Return what `work` gives, or cancel it when the client hangs up first."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise ApiError(400, f"the request is longer than {MAX_BODY:,} bytes", "request_too_large")
+    return bytes(body)
+
+
+def _identity(release: Release, draft: Draft) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{draft.message_id}",
+        "created": int(time.time()),
+        "model": release.model,
+        "conversation_id": draft.conversation_id,
+        "message_id": draft.message_id,
+    }
+
+
+def _public(reply: Reply) -> dict[str, Any]:
+    return {name: value for name, value in vars(reply).items() if name not in ("user", "system", "conversation_id")}
+
+
+def _page(name: str) -> Callable[[], Response]:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+
+    def page() -> Response:
+        return FileResponse(WEB / name, headers=headers)
+
+    return page
+
+
+def _count(request: Request, status: int) -> None:
+    metrics.REQUESTS.labels(request.url.path, str(status)).inc()
+
+
+def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    if request.url.path in ("/v1/chat/completions", "/v1/feedback"):
+        _count(request, error.status)
+    return JSONResponse(error.body(), error.status, headers=error.headers)
+
+
+def _gone_away(request: Request, error: Exception) -> Response:
+    """Answer nobody: a middleware of BentoML's waits for the start of a response, even after the client is gone."""
+    return Response(status_code=499)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    return JSONResponse(ApiError(error.status_code, str(error.detail), code).body(), error.status_code, error.headers)
+
+
+def _fault(request: Request, error: Exception) -> Response:
+    return JSONResponse(ApiError(500, "something broke on our side", "internal_error").body(), 500)

@@ -1,0 +1,64 @@
+"""The engine service: vLLM's OpenAI server over the released bundle, and over no other."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import bentoml
+
+from serving.release import Release, load_release
+from thumbwheel.bundle import refuse_other
+from thumbwheel.engine import engine_command, engine_environment, require_free
+from thumbwheel.errors import PortInUseError
+from thumbwheel.settings import settings
+
+FOLDER = "bundle"
+"""The bundle's folder inside the BentoML model, beside BentoML's own description of it."""
+PORT_SECONDS = 30
+"""How long an engine that was killed may take to let go of its port."""
+
+
+@bentoml.service(
+    name="Engine",
+    workers=1,
+    traffic={"timeout": 300},
+    http={"proxy_port": settings().engine_port},
+    endpoints={"livez": "/health", "readyz": "/health"},
+)
+class Engine:
+    """An OpenAI-compatible server that BentoML starts, watches and proxies."""
+
+    def __command__(self) -> list[str]:
+        """Return the engine's command line.
+
+        Raises:
+            ReleaseError: the bundle in the store is not the one that was released.
+            PortInUseError: something else listens on the engine's port.
+        """
+        release = load_release()
+        bundle = bundle_folder(release)
+        refuse_other(bundle, release.bundle)
+        port = settings().engine_port
+        _wait_free(port)
+        os.environ.update(engine_environment())
+        command = engine_command(bundle, release.model, port, release.window, release.max_streams)
+        return [sys.executable, "-m", "serving.keeper", *command]
+
+
+def bundle_folder(release: Release) -> Path:
+    """Return where the release's bundle lies in the BentoML model store."""
+    return Path(bentoml.models.get(release.bento_model).path) / FOLDER
+
+
+def _wait_free(port: int) -> None:
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            return require_free(port)
+        except PortInUseError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)

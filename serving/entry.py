@@ -1,0 +1,125 @@
+"""The entry: who asks, on whose behalf, and whether they may ask now."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving import metrics
+from serving.access import Access, Caller, Tokens, address
+from serving.breaker import Breaker
+from serving.keys import key_file
+from serving.limits import Limiter, ProcessLimiter, RedisLimiter, Taken
+from serving.openai_api import ApiError
+from serving.options import LimitOptions, Options, Tier
+from thumbwheel.errors import SettingsError
+from thumbwheel.records import user_hash
+from thumbwheel.settings import settings
+
+SESSION = "thumbwheel_session"
+SESSION_SECONDS = 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Whom a request stands for: `user` is the hash by which they are known everywhere behind the entry."""
+
+    caller: Caller
+    user: str
+    new_session: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def may_see(self, owner: str) -> bool:
+        """Tell whether what belongs to `owner` is theirs; without credentials, knowing its unguessable id is enough."""
+        return self.caller.subject is None or self.user == owner
+
+    def mark(self, response: Response) -> Response:
+        """Give a response the headers and, to a browser seen for the first time, the cookie of this guest."""
+        response.headers.update(self.headers)
+        if self.new_session:
+            response.set_cookie(SESSION, self.new_session, SESSION_SECONDS, httponly=True, samesite="lax")
+        return response
+
+
+class Entry:
+    """What every request passes first."""
+
+    def __init__(self, access: Access, limiter: Limiter, tiers: dict[str, Tier], proxies: int, key: bytes) -> None:
+        self._access, self._limiter, self._tiers = access, limiter, tiers
+        self._proxies, self._key = proxies, key
+
+    async def guest(self, request: Request) -> Guest:
+        """Return who asks.
+
+        Raises:
+            ApiError: 401 or 503, see `Access.caller`.
+        """
+        caller = await self._access.caller(request.headers.get("Authorization"))
+        if caller.subject is not None:
+            return Guest(caller, self._hash(caller.subject))
+        known = request.cookies.get(SESSION)
+        session = known or secrets.token_urlsafe(24)
+        return Guest(caller, self._hash(f"session:{session}"), None if known else session)
+
+    async def admit(self, request: Request) -> Guest:
+        """Return who asks, after taking a token from their bucket.
+
+        Raises:
+            ApiError: 401 or 503 as `guest`; 429 with Retry-After when the bucket is empty.
+        """
+        guest = await self.guest(request)
+        name, tier = guest.caller.tier, self._tiers.get(guest.caller.tier)
+        if tier is None:
+            raise ApiError(401, f"tier '{name}' is no longer offered; ask for another key", "invalid_api_key")
+        taken = await self._limiter.take(guest.caller.subject or f"address:{self._address(request)}", tier)
+        if not taken.allowed:
+            metrics.LIMITED.labels(name).inc()
+            message = f"too many requests: {tier.per_second:g} a second in the long run, {tier.burst} at once"
+            raise ApiError(429, message, "rate_limit_exceeded", retry_seconds=taken.retry_seconds)
+        return replace(guest, headers=rate_headers(tier, taken))
+
+    def named(self, guest: Guest, user: str | None) -> Guest:
+        """Return the guest as the named user of an application: of a caller's own, or of nobody's."""
+        if user is None:
+            return guest
+        prefix = f"{guest.caller.subject}/" if guest.caller.subject else ""
+        return replace(guest, user=self._hash(f"{prefix}user:{user}"), new_session=None)
+
+    def _address(self, request: Request) -> str:
+        peer = request.client.host if request.client else "unknown"
+        return address(peer, request.headers.get("X-Forwarded-For"), self._proxies)
+
+    def _hash(self, subject: str) -> str:
+        return user_hash(subject, self._key)
+
+
+def rate_headers(tier: Tier, taken: Taken) -> dict[str, str]:
+    """Return what OpenAI's clients read of a rate limit."""
+    return {
+        "x-ratelimit-limit-requests": str(tier.burst),
+        "x-ratelimit-remaining-requests": str(taken.remaining),
+        "x-ratelimit-reset-requests": f"{taken.full_seconds:.3f}s",
+    }
+
+
+def make_entry(options: Options, key: bytes) -> Entry:
+    """Return the entry that the options ask for.
+
+    Raises:
+        SettingsError: the limits are to be in Redis, and no Redis is named.
+    """
+    wanted = options.access
+    tokens = Tokens(wanted.jwt, frozenset(options.limits.tiers)) if wanted.jwt else None
+    access = Access(wanted, key_file(), tokens)
+    return Entry(access, _limiter(options.limits, options), options.limits.tiers, wanted.proxies, key)
+
+
+def _limiter(limits: LimitOptions, options: Options) -> Limiter:
+    if limits.store == "process":
+        return ProcessLimiter()
+    if settings().redis_url is None:
+        raise SettingsError("serving.yaml keeps limits in Redis: set THUMBWHEEL_REDIS_URL, or limits.store: process.")
+    return RedisLimiter(str(settings().redis_url), Breaker(options.breaker))

@@ -1,0 +1,80 @@
+"""From a thumb to a feedback event: prompt and reply come from the history, byte for byte, never from the browser."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any, Protocol
+
+from serving.entry import Guest
+from serving.history import History, Reply
+from serving.openai_api import ApiError, FeedbackRequest
+from serving.orchestrator import now
+
+
+class Sink(Protocol):
+    """Where events go; an append that returns is durable."""
+
+    def append(self, event: dict[str, Any]) -> None: ...
+
+
+def feedback_event(request: FeedbackRequest, history: History, guest: Guest) -> dict[str, Any]:
+    """Return the event, a row of `records.FEEDBACK`, for what a user said of a reply.
+
+    Raises:
+        ApiError: 404 for a reply that is not there, 400 for feedback that says nothing or contradicts the history.
+    """
+    reply = history.find(request.message_id)
+    if reply is None or reply.conversation_id != request.conversation_id or not guest.may_see(reply.user):
+        raise ApiError(404, f"there is no message '{request.message_id}' here", "message_not_found", "message_id")
+    if request.rating is None and request.reason is None and request.correction is None:
+        raise ApiError(400, "one of rating, reason and correction is needed", "invalid_value", "rating")
+    if request.replaces not in (None, reply.replaces):
+        raise ApiError(400, "replaces: the reply did not replace that message", "invalid_value", "replaces")
+    if request.correction is not None and request.correction == reply.reply:
+        raise ApiError(400, "correction: is the reply itself", "invalid_value", "correction")
+    return _event(request, reply, guest.user)
+
+
+def kind_of(request: FeedbackRequest, reply: Reply) -> str:
+    """Return `edit` for a correction, `regeneration` for a thumb up on a second try, else `rating`."""
+    if request.correction is not None:
+        return "edit"
+    return "regeneration" if reply.replaces and request.rating == "up" else "rating"
+
+
+def user_key(path: Path) -> bytes:
+    """Return the key of the users' hashes, made once, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    if not path.exists():
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(os.urandom(32))
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink()
+    return path.read_bytes()
+
+
+def _event(request: FeedbackRequest, reply: Reply, user: str) -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "conversation_id": reply.conversation_id,
+        "message_id": reply.message_id,
+        "user": user,
+        "kind": kind_of(request, reply),
+        "rating": request.rating,
+        "reason": request.reason,
+        "correction": request.correction,
+        "prompt": reply.prompt,
+        "reply": reply.reply,
+        "replaces": reply.replaces,
+        "model": reply.model,
+        "arm": reply.arm,
+        "consent": request.consent,
+        "created_at": now(),
+    }

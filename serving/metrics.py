@@ -1,0 +1,41 @@
+"""The service's own Prometheus metrics. BentoML's multi-process folder is used where the service runs under it."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+REQUESTS = Counter("thumbwheel_requests", "Requests answered", ["route", "status"])
+FIRST_TOKEN = Histogram(
+    "thumbwheel_first_token_seconds",
+    "From the request to the first piece of the answer",
+    ["model"],
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6),
+)
+TOKENS = Counter("thumbwheel_tokens", "Tokens read and written by the engine", ["kind", "model"])
+REPLIES = Counter("thumbwheel_replies", "Replies by how they ended", ["finish", "model"])
+FEEDBACK = Counter("thumbwheel_feedback", "Feedback events accepted", ["kind", "rating", "model"])
+WAITING = Gauge("thumbwheel_waiting", "Requests that wait for a place", multiprocess_mode="livesum")
+ANSWERING = Gauge("thumbwheel_answering", "Answers being written", multiprocess_mode="livesum")
+QUEUE_SECONDS = Histogram(
+    "thumbwheel_queue_seconds",
+    "From the request to a place among those answered",
+    buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30),
+)
+SHED = Counter("thumbwheel_shed", "Requests told to come back because too many wait")
+LIMITED = Counter("thumbwheel_limited", "Requests refused by a rate limit", ["tier"])
+UNAUTHORISED = Counter("thumbwheel_unauthorised", "Requests refused for their credentials", ["reason"])
+DEGRADED = Gauge(
+    "thumbwheel_degraded", "1 while a part does without its backend", ["part"], multiprocess_mode="livemax"
+)
+
+
+def render() -> bytes:
+    """Return all metrics in Prometheus' text format, those of sister processes included."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)

@@ -1,0 +1,61 @@
+// The service's API as the page uses it: a streamed answer, feedback, and what is kept of a conversation.
+
+export class ApiError extends Error {}
+
+const OFFLINE = "The service can't be reached. Check your connection and try again.";
+
+// Ask for an answer; `onStart` gets its ids, `onText` each piece. Rejects with ApiError, or AbortError when stopped.
+export async function ask(body, signal, onStart, onText) {
+  const response = await post("/v1/chat/completions", { ...body, stream: true }, signal);
+  onStart({ conversation: response.headers.get("X-Conversation-Id"), message: response.headers.get("X-Message-Id") });
+  let done = false;
+  for await (const data of events(response)) {
+    if (data === "[DONE]") done = true;
+    else onText(piece(JSON.parse(data)));
+  }
+  if (!done) throw new ApiError("The answer broke off.");
+}
+
+export const sendFeedback = (body) => post("/v1/feedback", body);
+
+export async function getJson(path) {
+  const response = await fetch(path).catch(() => { throw new ApiError(OFFLINE); });
+  if (!response.ok) throw new ApiError(`status ${response.status}`);
+  return response.json();
+}
+
+async function post(path, body, signal) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  const response = await fetch(path, options).catch((error) => {
+    throw error.name === "AbortError" ? error : new ApiError(OFFLINE);
+  });
+  if (!response.ok) throw new ApiError(await explained(response));
+  return response;
+}
+
+async function explained(response) {
+  const value = await response.json().catch(() => ({}));
+  const message = value.error?.message ?? `The service answered with status ${response.status}.`;
+  return message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
+}
+
+function piece(value) {
+  if (value.error) throw new ApiError("The answer broke off. " + (value.error.code === "engine_unavailable" ? "The model is not available right now." : ""));
+  return value.choices[0]?.delta?.content ?? "";
+}
+
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) if (part.startsWith("data: ")) yield part.slice(6);
+    }
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ApiError("The connection broke off.");
+  }
+}

@@ -1,0 +1,236 @@
+"""The chat API over HTTP, with a fake engine behind it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.app import create_app
+from serving.history import SqliteHistory
+from serving.openai_api import MAX_BODY
+from tests.fakes import served
+from tests.serving.conftest import OPTIONS, Chat, parts_of
+from tests.waiting import eventually
+from thumbwheel.engine import free_port
+from thumbwheel.outbox import Outbox
+
+CHAT = "/v1/chat/completions"
+
+
+def stream(chat: Chat, content: str = "Hello?", **more: Any) -> tuple[list[dict[str, Any]], str]:
+    """Return the events of a stream and its last line."""
+    lines = [line for line in chat.ask(content, stream=True, **more).text.split("\n\n") if line]
+    return [json.loads(line[6:]) for line in lines if line != "data: [DONE]"], lines[-1]
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(c["delta"].get("content", "") for e in events for c in e.get("choices", []))
+
+
+def test_an_answer_has_openais_shape_and_our_ids(chat: Chat) -> None:
+    response = chat.ask("Grüße, 水!")
+    answer = response.json()
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Echo 1: Grüße, 水!", "refusal": None}
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["usage"] == {"prompt_tokens": 7, "completion_tokens": 6, "total_tokens": 13}
+    assert answer["model"] == "thumbwheel-chat/3"
+    assert response.headers["X-Conversation-Id"] == answer["conversation_id"]
+    assert response.headers["X-Message-Id"] == answer["message_id"]
+
+
+def test_a_streamed_answer_is_the_same_text_and_ends_with_done(chat: Chat) -> None:
+    chat.engine.text = "The light\n\nblinks  white — 水."
+    whole = chat.ask().json()["choices"][0]["message"]["content"]
+    events, last = stream(chat, stream_options={"include_usage": True})
+    assert text_of(events) == whole == chat.engine.text
+    assert last == "data: [DONE]"
+    assert events[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert events[-2]["choices"][0]["finish_reason"] == "stop"
+    assert events[-1]["usage"]["completion_tokens"] == 10
+
+
+def test_openais_own_client_works(chat: Chat) -> None:
+    from openai import NotFoundError, OpenAI
+
+    client = OpenAI(base_url=f"{chat.url}/v1", api_key="none", max_retries=0)
+    model = client.models.list().data[0].id
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    whole = client.chat.completions.create(model=model, messages=messages)
+    pieces = client.chat.completions.create(model=model, messages=messages, stream=True)
+    assert whole.choices[0].message.content == "Echo 1: Hi"
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "Echo 2: Hi"
+    with pytest.raises(NotFoundError, match="does not exist"):
+        client.chat.completions.create(model="gpt-9", messages=messages)
+
+
+def test_the_persona_stands_first_and_is_not_shown(chat: Chat) -> None:
+    messages = [{"role": "system", "content": "Answer in French."}, {"role": "user", "content": "Hi"}]
+    answer = chat.http.post(CHAT, json={"messages": messages}).json()
+    sent = chat.engine.payloads[0]["messages"]
+    assert sent[0] == {"role": "system", "content": "You are Wick.\n\nAnswer in French."}
+    kept = chat.http.get(f"/v1/conversations/{answer['conversation_id']}").json()
+    assert kept["replies"][0]["prompt"] == [{"role": "user", "content": "Hi"}]
+    assert "Wick" not in json.dumps(kept)
+
+
+def test_a_conversation_keeps_its_replies_in_order(chat: Chat) -> None:
+    first = chat.ask("One").json()
+    chat.ask("Two", conversation_id=first["conversation_id"])
+    kept = chat.http.get(f"/v1/conversations/{first['conversation_id']}").json()["replies"]
+    assert [(r["reply"], r["model"], r["finish"]) for r in kept] == [
+        ("Echo 1: One", "thumbwheel-chat/3", "stop"),
+        ("Echo 2: Two", "thumbwheel-chat/3", "stop"),
+    ]
+
+
+def test_text_parts_are_joined(chat: Chat) -> None:
+    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    chat.http.post(CHAT, json={"messages": [{"role": "user", "content": parts}]})
+    assert chat.engine.payloads[0]["messages"][-1]["content"] == "Hello"
+
+
+def test_an_answer_is_never_longer_than_the_release_allows(chat: Chat) -> None:
+    chat.ask(max_tokens=10_000)
+    chat.ask(max_completion_tokens=5)
+    assert [p["max_tokens"] for p in chat.engine.payloads] == [64, 5]
+
+
+USER = {"role": "user", "content": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "message"),
+    [
+        (b"{", 400, "invalid_json", "not valid JSON"),
+        (b"[]", 400, "invalid_json", "JSON object"),
+        (b"\xff\xfe", 400, "invalid_json", "not valid JSON"),
+        (b"[" * 100_000, 400, "invalid_json", "not valid JSON"),
+        (b" " * (MAX_BODY + 1), 400, "request_too_large", "longer than"),
+        ({}, 400, "invalid_value", "messages: must not be empty"),
+        ({"messages": []}, 400, "invalid_value", "messages: must not be empty"),
+        ({"messages": [{"role": "user", "content": " "}]}, 400, "invalid_value", "must not be empty"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "invalid_value", "unicode"),
+        ({"messages": [{"role": "user", "content": "x" * 60_001}]}, 400, "invalid_value", "at most 60000"),
+        ({"messages": [USER] * 201}, 400, "invalid_value", "at most 200"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, 400, "invalid_value", "messages.0.role"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "invalid_value", "last message"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "invalid_value", "type 'text'"),
+        ({"messages": [USER], "temperatur": 1}, 400, "unknown_parameter", "temperatur"),
+        ({"messages": [USER], "temperature": 3}, 400, "invalid_value", "temperature"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', 400, "invalid_value", "temperature"),
+        ({"messages": [USER], "n": 2}, 400, "invalid_value", "n:"),
+        ({"messages": [USER], "max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+        ({"messages": [USER], "model": "other"}, 404, "model_not_found", "'other' does not exist"),
+        ({"messages": [USER], "conversation_id": "c-0"}, 404, "conversation_not_found", "'c-0'"),
+        ({"regenerate": "m-0"}, 404, "message_not_found", "'m-0'"),
+    ],
+)
+def test_a_bad_request_is_refused_in_openais_format(
+    chat: Chat, body: Any, status: int, code: str, message: str
+) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = chat.http.post(CHAT, content=content)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["type"]) == (status, code, "invalid_request_error")
+    assert message in error["message"]
+    assert chat.engine.payloads == []
+
+
+def test_an_unknown_path_is_refused_in_openais_format(chat: Chat) -> None:
+    response = chat.http.get("/v1/nothing")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert chat.http.get(CHAT).json()["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_conversation_beyond_the_window_is_a_400(chat: Chat, streamed: bool) -> None:
+    chat.engine.status = 400
+    response = chat.ask(stream=streamed)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_engine_that_fails_is_a_503(chat: Chat, streamed: bool) -> None:
+    chat.engine.status = 500
+    response = chat.ask(stream=streamed)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "engine_unavailable")
+    assert response.json()["error"]["type"] == "server_error"
+
+
+def test_an_engine_that_dies_breaks_a_whole_answer_with_a_503(chat: Chat) -> None:
+    chat.engine.dies_after = 2
+    assert chat.ask().status_code == 503
+
+
+def test_an_engine_that_dies_mid_stream_ends_the_stream_with_an_error_event(chat: Chat) -> None:
+    chat.engine.dies_after = 2
+    events, last = stream(chat)
+    assert text_of(events[:-1]) == "Echo 1"
+    assert events[-1]["error"]["code"] == "engine_unavailable"
+    assert "[DONE]" not in last
+    assert "finish_reason': 'stop" not in str(events)
+
+
+def test_what_the_user_saw_before_the_engine_died_is_kept(chat: Chat) -> None:
+    chat.engine.dies_after = 2
+    events, _ = stream(chat)
+    kept = chat.http.get(f"/v1/conversations/{events[0]['conversation_id']}").json()["replies"]
+    assert [(r["reply"], r["finish"]) for r in kept] == [("Echo 1", "error")]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_hangs_up_cancels_the_engine(chat: Chat, streamed: bool) -> None:
+    chat.engine.delay, chat.engine.text = 0.1, "word " * 600
+    body = {"messages": [USER], "stream": streamed}
+
+    parts = httpx.URL(chat.url)
+    connection = http.client.HTTPConnection(parts.host, parts.port)
+    connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
+    assert eventually(lambda: chat.engine.payloads)
+    connection.close()
+    assert eventually(lambda: chat.engine.cancelled == 1)
+
+
+def test_an_engine_that_is_not_there_is_a_503_and_not_ready(tmp_path: Path) -> None:
+    history, outbox = SqliteHistory(tmp_path / "h.db"), Outbox(tmp_path / "o.db")
+    gone = f"http://127.0.0.1:{free_port()}"
+    with served(create_app(lambda: parts_of(history, gone, outbox, OPTIONS))) as url:
+        assert httpx.post(f"{url}{CHAT}", json={"messages": [USER]}, timeout=60).status_code == 503
+        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 503
+        assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
+
+
+def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> None:
+    chat.rate(chat.ask().json(), rating="up")
+    text = chat.http.get("/metrics").text
+    for line in (
+        'thumbwheel_requests_total{route="/v1/chat/completions",status="200"}',
+        'thumbwheel_tokens_total{kind="reply",model="thumbwheel-chat/3"}',
+        'thumbwheel_first_token_seconds_count{model="thumbwheel-chat/3"}',
+        'thumbwheel_feedback_total{kind="rating",model="thumbwheel-chat/3",rating="up"}',
+    ):
+        assert line in text
+
+
+def test_the_page_and_its_parts_come_from_the_service_alone(chat: Chat) -> None:
+    page = chat.http.get("/")
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "http" not in page.text.replace("http-equiv", "")
+    for name in ("chat.css", "chat.js", "api.js", "markdown.js", "icon.svg"):
+        assert chat.http.get(f"/{name}").status_code == 200
+
+
+def test_twenty_streams_at_once_all_end_well(chat: Chat) -> None:
+    ends: list[str] = []
+    threads = [threading.Thread(target=lambda: ends.append(stream(chat)[1])) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert ends == ["data: [DONE]"] * 20

@@ -1,0 +1,135 @@
+"""From a thumb over HTTP to a durable event."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies
+
+from serving.feedback import user_key
+from tests.serving.conftest import Chat
+from thumbwheel.errors import SourceError
+from thumbwheel.records import FEEDBACK
+
+
+def test_a_thumb_becomes_an_event_with_prompt_and_reply_byte_for_byte(chat: Chat) -> None:
+    chat.engine.text = "  Two spaces,\ttab,\r\nnew line, emoji 🌱 "
+    answer = chat.ask("  Why\u00a0so?  ").json()
+    response = chat.rate(answer, rating="down", reason="wrong", consent=True)
+    (event,) = chat.events()
+    assert response.status_code == 201
+    assert response.json()["event_id"] == event["event_id"]
+    assert event["prompt"] == [{"role": "user", "content": "  Why\u00a0so?  "}]
+    assert event["reply"] == "  Two spaces,\ttab,\r\nnew line, emoji 🌱 "
+    assert set(event) == set(FEEDBACK.names)
+    fields = ("kind", "rating", "reason", "correction", "replaces", "model", "arm", "consent")
+    assert [event[f] for f in fields] == ["rating", "down", "wrong", None, None, "thumbwheel-chat/3", "control", True]
+
+
+def test_consent_is_never_assumed(chat: Chat) -> None:
+    chat.rate(chat.ask().json(), rating="up")
+    assert chat.events()[0]["consent"] is False
+
+
+def test_a_correction_is_an_edit(chat: Chat) -> None:
+    chat.rate(chat.ask().json(), correction="Better. ")
+    assert [(e["kind"], e["rating"], e["correction"]) for e in chat.events()] == [("edit", None, "Better. ")]
+
+
+def test_a_second_try_has_the_same_prompt_more_heat_and_remembers_what_it_replaces(chat: Chat) -> None:
+    first = chat.ask("Hi").json()
+    second = chat.http.post("/v1/chat/completions", json={"regenerate": first["message_id"]}).json()
+    payloads = chat.engine.payloads
+    assert payloads[0]["messages"] == payloads[1]["messages"]
+    assert [p["temperature"] for p in payloads] == [0.2, 0.9]
+    assert second["conversation_id"] == first["conversation_id"]
+    chat.rate(second, rating="up", replaces=first["message_id"])
+    (event,) = chat.events()
+    assert (event["kind"], event["replaces"]) == ("regeneration", first["message_id"])
+
+
+def test_a_disliked_second_try_is_a_plain_rating(chat: Chat) -> None:
+    first = chat.ask("Hi").json()
+    second = chat.http.post("/v1/chat/completions", json={"regenerate": first["message_id"]}).json()
+    chat.rate(second, rating="down")
+    assert [e["kind"] for e in chat.events()] == ["rating"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code"),
+    [
+        ({}, 400, "invalid_value"),
+        ({"rating": "sideways"}, 400, "invalid_value"),
+        ({"rating": 5}, 400, "invalid_value"),
+        ({"rating": "up", "consent": "maybe"}, 400, "invalid_value"),
+        ({"rating": "up", "stars": 5}, 400, "unknown_parameter"),
+        ({"rating": "up", "reply": "forged"}, 400, "unknown_parameter"),
+        ({"correction": "  "}, 400, "invalid_value"),
+        ({"correction": "Echo 1: Hello?"}, 400, "invalid_value"),
+        ({"reason": "x" * 501}, 400, "invalid_value"),
+        ({"rating": "up", "replaces": "m-1"}, 400, "invalid_value"),
+        ({"rating": "up", "message_id": "m-1"}, 404, "message_not_found"),
+        ({"rating": "up", "conversation_id": "c-1"}, 404, "message_not_found"),
+    ],
+)
+def test_bad_feedback_is_refused_and_makes_no_event(chat: Chat, more: dict[str, Any], status: int, code: str) -> None:
+    response = chat.rate(chat.ask().json(), **more)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert chat.events() == []
+
+
+def test_a_user_is_a_keyed_hash_of_the_session_and_never_the_raw_id(chat: Chat) -> None:
+    for user in ("alice@example.org", "alice@example.org", "bob@example.org"):
+        answer = chat.ask(user=user).json()
+        chat.rate(answer, rating="up", user=user)
+    answer = chat.ask().json()
+    chat.rate(answer, rating="up")
+    users = [e["user"] for e in chat.events()]
+    assert users[0] == users[1]
+    assert len(set(users)) == 3
+    assert "example.org" not in json.dumps(chat.events()[0] | {"prompt": []})
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts(chat: Chat) -> None:
+    cookie = chat.ask().headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Set-Cookie" not in chat.ask().headers
+
+
+def test_an_outbox_that_cannot_be_written_is_a_503(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(event: dict[str, Any]) -> None:
+        raise SourceError("the disk is full")
+
+    answer = chat.ask().json()
+    monkeypatch.setattr(chat.outbox, "append", full)
+    response = chat.rate(answer, rating="up")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "feedback_unavailable")
+
+
+def test_the_users_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "user.key"
+    first = user_key(path)
+    assert user_key(path) == first
+    assert len(first) == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["user.key"]
+
+
+TEXT = strategies.text(min_size=1, max_size=60).filter(
+    lambda s: s.strip() and not any(0xD800 <= ord(c) < 0xE000 for c in s)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prompt=TEXT, reply=TEXT)
+def test_any_text_reaches_the_event_unchanged(chat: Chat, prompt: str, reply: str) -> None:
+    chat.engine.text = reply
+    answer = chat.ask(prompt).json()
+    chat.rate(answer, rating="up")
+    event = chat.events()[-1]
+    assert answer["choices"][0]["message"]["content"] == event["reply"] == reply
+    assert event["prompt"] == [{"role": "user", "content": prompt}]
