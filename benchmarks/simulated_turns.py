@@ -66,6 +66,7 @@ def turn(world: World, rng: np.random.Generator, rules: SequentialParams | None)
         "qa_semantic_similarity": _pairs(0.6 + grounded, np.full(len(grounded), 0.6)),
         "answer_failure": rates(world.failures, 0.0, ANSWERED * size, rng),
         "quantize_perplexity_ratio": Measurement((1.06,), (1.0,)),
+        "parity_faults": Measurement((0.0,), (0.0,)),
         "mt_bench_single": _pairs(*grades),
         "pairwise_win_rate": preference(points, rules),
     }

@@ -38,6 +38,7 @@ METRICS: dict[str, Metric] = {
     "rubric_tone": Metric("Tone, 1 to 5", True, judged=True),
     "answer_failure": Metric("Questions without an answer", False, scale=1.0),
     "quantize_perplexity_ratio": Metric("Perplexity after over before quantization", False),
+    "parity_faults": Metric("Ways in which the bundle is not the trained model", False),
 }
 
 

@@ -53,11 +53,14 @@ class Tables:
 def main() -> None:
     params = load_params("gate", GateParams)
     tables, judge = read_tables(), read_pin("judge").facts
+    bundle = read_pin("answer").facts["bundles"]["candidate"]
+    quantized, parity = (of_bundle(name, bundle) for name in ("quantize", "parity"))
     stopped = judge["sequential"]["on"]
-    measured = measurements(tables.answers, tables.verdicts, tables.results, quantize_report(), stopped)
+    measured = measurements(tables.answers, tables.verdicts, tables.results, quantized, stopped)
+    measured["parity_faults"] = Measurement((float(len(parity["faults"])),), (0.0,))
     with tracking.stage_run("gate", params) as stage:
         decision = decide(measured, judge["trial"], params, retrial(judge["trial"], tables.verdicts))
-        gate = as_json(decision, judge, read_pin("answer").facts["bundles"]["candidate"], champion(), params.alpha)
+        gate = as_json(decision, judge, bundle, champion(), params.alpha) | {"parity": parity}
         shown = compare(tables, decision.judge_heard)
         page = render(gate, contents(tables, measured, worst_first(shown, params.dossier_answers)))
         stage.artifact(write_page(page))
@@ -99,13 +102,20 @@ def write_page(page: str) -> Path:
     return dossier
 
 
-def quantize_report() -> dict[str, Any]:
-    """Return what quantization did to the model.
+def of_bundle(stage: str, bundle: str) -> dict[str, Any]:
+    """Return a stage's report on the bundle that answered.
 
     Raises:
-        GateError: the report is missing or damaged.
+        GateError: the report is missing, damaged, or of another bundle.
     """
-    return read_report(settings().reports / "quantize.json", "quantize")
+    path = settings().reports / f"{stage}.json"
+    report = read_report(path, stage)
+    if report.get("bundle") != bundle:
+        raise GateError(
+            f"{path} is of bundle {str(report.get('bundle'))[:12]}, but {bundle[:12]} answered; "
+            f"run the wheel again from '{stage}'."
+        )
+    return report
 
 
 def champion() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from thumbwheel import tracking
-from thumbwheel.bundle import bundle_hash
+from thumbwheel.bundle import bundle_hash, refuse_other
 from thumbwheel.command import run
 from thumbwheel.lake import Pin, read_pin, write_pin
 from thumbwheel.settings import settings
@@ -114,6 +114,7 @@ def main() -> None:
     """Register the candidate, or find the version that it has already, and write the pin."""
     bundle = bundle_hash(settings().models / "served")
     gate = json.loads((settings().reports / "gate.json").read_text())
+    refuse_other(settings().models / "served", gate["bundle"])
     tags = lineage(bundle, gate, settings().root)
     with tracking.stage_run("register") as stage:
         version = known_version(stage.client, bundle, tags["gate"]) or create_version(stage, tags)

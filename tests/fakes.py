@@ -160,16 +160,19 @@ CHATML = (
 )
 
 
-def tiny_model(folder: Path, seed: int = 0) -> Path:
-    """Write a random Llama of some 100 kB in bfloat16 with a byte-level ChatML tokenizer into `folder`; return it."""
+def tiny_model(folder: Path, seed: int = 0, hidden: int = 32) -> Path:
+    """Write a random Llama of some 100 kB in bfloat16 with a byte-level ChatML tokenizer into `folder`; return it.
+
+    The engine serves it from `hidden` 64 on.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = tiny_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,

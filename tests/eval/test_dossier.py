@@ -39,7 +39,15 @@ def gate(*lines: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "cost": {"prompt": 1200, "completion": 9, "unmeasured": 0, "money": None},
     }
     champion = {"version": None, "bundle": "cd" * 32}
-    return facts | {"judge": judge | {"trial": trial}, "champion": champion, "alpha": 0.05} | changes
+    rest = {"champion": champion, "alpha": 0.05, "parity": parity()}
+    return facts | {"judge": judge | {"trial": trial}} | rest | changes
+
+
+def parity(**changes: Any) -> dict[str, Any]:
+    scale = {"value": 0.995, "low": 0.97, "high": 1.02, "told": True}
+    facts = {"conversations": 24, "tokens": 1234, "top1": 0.876, "divergence": 0.0155, "faults": []}
+    facts |= {"scales": {"sft": scale, "dpo": None}, "answers_equal": 0.25, "answers_prefix": 0.5}
+    return facts | {"prompts_changed": [], "files_changed": []} | changes
 
 
 def comparison(gain: float | None, reply: str = "yes", question: str = "q1") -> Comparison:
@@ -51,6 +59,18 @@ def test_the_decision_stands_before_everything_else() -> None:
     body = page[page.index("<body>") :]
     assert body.index("<h1>pass</h1>") < body.index("Criteria") < body.index("The judge on trial")
     assert "ab" * 32 in page
+
+
+def test_parity_is_shown_with_what_it_cannot_tell() -> None:
+    page = render(gate(), Contents())
+    assert "Nothing tells the bundle under the engine from the" in page
+    assert "0.970 to 1.020" in page
+    assert "the adapter changes nothing" in page
+
+
+def test_the_faults_of_a_bundle_are_named() -> None:
+    page = render(gate(parity=parity(faults=["adapter dpo is present at 0.01 of its scale"])), Contents())
+    assert "another model</span></span>\nadapter dpo is present at 0.01 of its scale." in page
 
 
 def test_texts_of_models_and_users_are_escaped() -> None:

@@ -11,6 +11,7 @@ import pytest
 from stages import register
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
+from thumbwheel.errors import ReleaseError
 from thumbwheel.lake import Pin, TablePin, read_pin, write_json, write_pin
 from thumbwheel.settings import settings
 
@@ -26,9 +27,13 @@ def candidate(workspace: Path) -> Path:
     table = TablePin(table="split.conversations", version=1, rows=2, fingerprint="f")
     write_pin(Pin(stage="split", tables={"conversations": table}))
     write_json(settings().inputs / "champion.json", {"version": 7, "bundle": "x", "path": "y"})
-    write_json(settings().reports / "gate.json", {"outcome": "pass"})
+    judged("pass", served)
     (settings().reports / "dossier.html").write_text("<h1>dossier</h1>")
     return served
+
+
+def judged(outcome: str, served: Path) -> None:
+    write_json(settings().reports / "gate.json", {"outcome": outcome, "bundle": bundle_hash(served)})
 
 
 def test_a_version_says_what_it_was_made_from(candidate: Path, workspace: Path) -> None:
@@ -58,10 +63,16 @@ def test_another_bundle_or_decision_is_a_new_version(candidate: Path, change: st
     register.main()
     if change == "weights":
         (candidate / "config.json").write_text('{"other": 1}')
-    else:
-        write_json(settings().reports / "gate.json", {"outcome": "inconclusive"})
+    judged("pass" if change == "weights" else "inconclusive", candidate)
     register.main()
     assert read_pin("register").facts["version"] == 2
+
+
+def test_a_bundle_that_was_not_judged_is_refused(candidate: Path) -> None:
+    (candidate / "config.json").write_text('{"swapped": true}')
+    with pytest.raises(ReleaseError, match="only the judged bundle may be served"):
+        register.main()
+    assert not (settings().pins / "register.json").exists()
 
 
 def test_the_pin_holds_no_time(candidate: Path) -> None:

@@ -1,0 +1,308 @@
+"""Check that the bundle, under the engine that will serve it, is the model that was trained.
+
+    python -m stages.parity
+
+The trained model is the base with both adapters beside it, unmerged and in float32; the bundle went through merging,
+quantization, saving and the engine's own loading. Both are read on the same tokens of held-out conversations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from eval import parity
+from eval.parity import Parity, ParityLimits, Reading, Scale, Step
+from stages import training
+from stages.answer import rank
+from stages.quantize import CARRIED
+from thumbwheel import tracking
+from thumbwheel.bundle import bundle_hash
+from thumbwheel.command import run
+from thumbwheel.engine import running_engine
+from thumbwheel.errors import EngineError, GateError
+from thumbwheel.lake import read_pinned, write_json
+from thumbwheel.params import load_params
+from thumbwheel.settings import settings
+
+log = logging.getLogger(__name__)
+
+ADAPTERS = ("sft", "dpo")
+NAME = "parity"
+SLOPE = 0.1
+"""How far an adapter's scale is moved to either side for its slope."""
+STEPS = 5
+NEAR, FAR = 0.05, 3.0
+"""A scale is found when it moves by less than this, and is looked for no farther than that."""
+CONCURRENCY = 8
+TIMEOUT_SECONDS = 300.0
+
+
+class ParityParams(ParityLimits):
+    """How much is read, and the limits.
+
+    Of `conversations` held-out ones, cut at `max_length` tokens, the answers' tokens are read with the engine's `top`
+    likeliest; `answers` of their prompts are answered greedily, `answer_tokens` long.
+    """
+
+    conversations: int
+    max_length: int
+    top: int
+    answers: int
+    answer_tokens: int
+    seed: int
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One conversation as training saw it: its tokens, the places of the answer tokens, and its first prompt."""
+
+    id: str
+    messages: Sequence[Mapping[str, str]]
+    tokens: list[int]
+    places: list[int]
+    prompt: list[int]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the engine said of one conversation; shapes as in `Reading`."""
+
+    prompt: list[int]
+    actual: list[float]
+    top: list[int]
+    ids: list[list[int]]
+    logs: list[list[float]]
+
+
+def main() -> None:
+    params = load_params("parity", ParityParams)
+    training.quiet()
+    rows = read_pinned("split", "conversations").to_pylist()
+    models, began = settings().models, time.monotonic()
+    with tracking.stage_run("parity", params) as stage:
+        facts = check(models, choose(rows, params), params)
+        write_json(settings().reports / "parity.json", facts)
+        stage.metrics({name: value for name, value in facts.items() if isinstance(value, int | float)})
+        stage.metrics({"faults": len(facts["faults"]), "seconds": time.monotonic() - began})
+        stage.metrics({f"scale.{name}": one["value"] for name, one in facts["scales"].items() if one is not None})
+    for fault in facts["faults"]:
+        log.warning("the bundle is not the model that was trained: %s", fault)
+    log.info("top-1 agreement %.1f %%, divergence %.4f nats a token", 100 * facts["top1"], facts["divergence"])
+
+
+def choose(conversations: Sequence[Mapping[str, Any]], params: ParityParams) -> list[Mapping[str, Any]]:
+    """Return held-out conversations by a seeded hash of their ids, those of the test split first."""
+    sides = {"test": 0, "validation": 1}
+    held = [row for row in conversations if row["split"] in sides]
+    held.sort(key=lambda row: (sides[row["split"]], rank(params.seed, str(row["id"]))))
+    return held[: params.conversations]
+
+
+def check(models: Path, conversations: Sequence[Mapping[str, Any]], params: ParityParams) -> dict[str, Any]:
+    """Return what `parity.json` says of the bundle in `models/served`, its hash included.
+
+    Raises:
+        GateError: no held-out conversation has an answer within `max_length` tokens.
+        EngineError: the engine went away, or gives no probabilities of a prompt's tokens.
+    """
+    base, served = models / "base", models / "served"
+    bundle = bundle_hash(served)
+    tokenizer = training.load_tokenizer(base)
+    asked = [one for row in conversations if (one := encode(tokenizer, row, params.max_length)) is not None]
+    if not asked:
+        raise GateError(
+            f"none of {len(conversations)} held-out conversations has an answer within {params.max_length} tokens; "
+            "add data, or raise parity.max_length."
+        )
+    prompts = [one.prompt for one in asked[: params.answers]]
+    window = max(len(one.tokens) for one in asked) + params.answer_tokens + 1
+    with running_engine(served, NAME, window, settings().state_dir / "logs" / "parity.log") as url:
+        said, served_answers = asyncio.run(ask_engine(url, asked, prompts, params))
+    model = load_trained(models)
+    readings = read_both(model, asked, said)
+    agreed = parity.agreement([greedy(model, one, params.answer_tokens) for one in prompts], served_answers)
+    found = Parity(
+        conversations=len(asked),
+        tokens=sum(len(one.places) for one in asked),
+        top1=parity.top1(readings),
+        divergence=parity.divergence(readings),
+        scales=find_scales(model, asked, said, params),
+        answers_equal=agreed[0] if agreed else None,
+        answers_prefix=agreed[1] if agreed else None,
+        prompts_changed=[one.id for one, other in zip(asked, said, strict=True) if one.prompt != other.prompt],
+        files_changed=changed_files(base, served),
+    )
+    return {"bundle": bundle, **parity.as_json(found, params)}
+
+
+def encode(tokenizer: Any, row: Mapping[str, Any], limit: int) -> Asked | None:
+    """Return a conversation as training renders it, None where no answer token is left within `limit` tokens."""
+    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
+    one = training.encode(tokenizer, training.training_template(tokenizer), messages, limit)
+    places = [i for i, label in enumerate(one["labels"]) if label != training.IGNORED and i > 0]
+    if not places:
+        return None
+    answer = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    prompt = tokenizer.apply_chat_template(messages[:answer], add_generation_prompt=True, return_dict=True)
+    return Asked(str(row["id"]), messages[:answer], one["input_ids"], places, list(prompt["input_ids"]))
+
+
+def changed_files(base: Path, served: Path) -> list[str]:
+    """Return which files of tokenizer, template and generation settings differ, or are on one side only."""
+    names = {path.name for folder in (base, served) for pattern in CARRIED for path in folder.glob(pattern)}
+    whole = [name for name in names if (base / name).is_file() and (served / name).is_file()]
+    same, _, _ = filecmp.cmpfiles(base, served, whole, shallow=False)
+    return sorted(names - set(same))
+
+
+async def ask_engine(
+    url: str, asked: Sequence[Asked], prompts: Sequence[list[int]], params: ParityParams
+) -> tuple[list[Said], list[list[int]]]:
+    """Return what the engine says of each conversation, and the tokens of its greedy answers."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(client: httpx.AsyncClient, conversation: Asked) -> Said:
+        async with limit:
+            return await read_served(client, url, conversation, params.top)
+
+    async def answer(client: httpx.AsyncClient, prompt: list[int]) -> list[int]:
+        body = {"prompt": prompt, "max_tokens": params.answer_tokens, "temperature": 0, "return_token_ids": True}
+        async with limit:
+            choice = (await post(client, f"{url}/completions", body))["choices"][0]
+        return [int(token) for token in choice["token_ids"]]
+
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+        said = await asyncio.gather(*(one(client, conversation) for conversation in asked))
+        answers = await asyncio.gather(*(answer(client, prompt) for prompt in prompts))
+    return list(said), list(answers)
+
+
+async def read_served(client: httpx.AsyncClient, url: str, asked: Asked, top: int) -> Said:
+    """Return the engine's tokens of the prompt, and its log-probabilities at the answer tokens."""
+    body: dict[str, Any] = {"messages": list(asked.messages), "add_generation_prompt": True}
+    prompt = (await post(client, f"{url.removesuffix('/v1')}/tokenize", body))["tokens"]
+    body = {"prompt": asked.tokens, "max_tokens": 1, "temperature": 0, "prompt_logprobs": top}
+    given = (await post(client, f"{url}/completions", body))["choices"][0].get("prompt_logprobs")
+    if not given:
+        raise EngineError("the engine gives no probabilities of a prompt's tokens (prompt_logprobs); use vLLM.")
+    steps = [sorted(given[place].items(), key=lambda item: item[1]["rank"]) for place in asked.places]
+    return Said(
+        prompt=[int(token) for token in prompt],
+        actual=[given[place][str(asked.tokens[place])]["logprob"] for place in asked.places],
+        top=[int(step[0][0]) for step in steps],
+        ids=[[int(token) for token, _ in step[:top]] for step in steps],
+        logs=[[float(value["logprob"]) for _, value in step[:top]] for step in steps],
+    )
+
+
+async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the engine's reply as JSON."""
+    try:
+        response = await client.post(url, json={"model": NAME, **body})
+    except httpx.HTTPError as error:
+        raise EngineError(f"the engine went away while it was read ({error}); see .thumbwheel/logs.") from None
+    if response.status_code != 200:
+        raise EngineError(f"{url} answered {response.status_code}: {' '.join(response.text.split())[:300]}")
+    return dict(response.json())
+
+
+def read_both(model: Any, asked: Sequence[Asked], said: Sequence[Said]) -> list[Reading]:
+    """Return what both models say of each conversation's answer tokens."""
+    import torch
+
+    readings = []
+    for one, served in zip(asked, said, strict=True):
+        logs = log_probabilities(model, one)
+        shares = numbers(logs.gather(1, torch.tensor(served.ids, device=logs.device)))
+        top = logs.argmax(dim=1).cpu().numpy()
+        readings.append(Reading(top, np.array(served.top), shares, np.array(served.logs)))
+    return readings
+
+
+def find_scales(
+    model: Any, asked: Sequence[Asked], said: Sequence[Said], params: ParityParams
+) -> dict[str, Scale | None]:  # fmt: skip
+    """Return the scale at which each adapter is present in the served model.
+
+    It is looked for from 1 on; a bundle that is right is found at the first step.
+    """
+    at = dict.fromkeys(ADAPTERS, 1.0)
+    for _ in range(STEPS):
+        steps = [step(model, one, np.array(served.actual), at) for one, served in zip(asked, said, strict=True)]
+        found = parity.scales(steps, at, params, np.random.default_rng(params.seed), params.resamples)
+        before = at
+        at = {name: 1.0 if one is None else min(max(one.value, -FAR), FAR) for name, one in found.items()}
+        if all(abs(at[name] - before[name]) < NEAR for name in ADAPTERS):
+            break
+    return found
+
+
+def step(model: Any, asked: Asked, served: Any, at: Mapping[str, float]) -> Step:
+    """Return the gap that is left with the adapters at some scales, and the slopes there by central differences."""
+
+    def actual(moved: str | None = None, by: float = 0.0) -> Any:
+        for name, scale in at.items():
+            set_scale(model, name, scale + by if name == moved else scale)
+        logs = log_probabilities(model, asked)
+        return numbers(logs[range(len(asked.places)), [asked.tokens[place] for place in asked.places]])
+
+    slopes = [(actual(name, SLOPE) - actual(name, -SLOPE)) / (2 * SLOPE) for name in at]
+    return Step(served - actual(), np.stack(slopes, axis=1))
+
+
+def load_trained(models: Path) -> Any:
+    """Return the base model with both adapters beside it and switched on, unmerged, in float32."""
+    from peft import PeftModel
+
+    model: Any = PeftModel.from_pretrained(training.load_model(models / "base", "float32"), models / "sft", "sft")
+    model.load_adapter(models / "dpo", "dpo")
+    model.base_model.set_adapter(list(ADAPTERS))
+    return model.to(training.device()).eval()
+
+
+def log_probabilities(model: Any, asked: Asked) -> Any:
+    """Return the log-probabilities of every token at the answer's places, (n, vocabulary)."""
+    import torch
+
+    ids = torch.tensor([asked.tokens], device=model.device)
+    before = torch.tensor(asked.places, device=model.device) - 1
+    with torch.inference_mode():
+        return model(input_ids=ids, use_cache=False).logits[0, before].float().log_softmax(dim=-1)
+
+
+def set_scale(model: Any, adapter: str, scale: float) -> None:
+    """Let an adapter count `scale` times as much as it was trained to."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.set_scale(adapter, scale)
+
+
+def greedy(model: Any, prompt: list[int], length: int) -> list[int]:
+    """Return the tokens of the model's greedy answer to a prompt."""
+    import torch
+
+    ids = torch.tensor([prompt], device=model.device)
+    whole = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=length, do_sample=False)
+    return [int(token) for token in whole[0, len(prompt) :]]
+
+
+def numbers(values: Any) -> Any:
+    """Return a tensor as an array of float64."""
+    return values.double().cpu().numpy()
+
+
+if __name__ == "__main__":
+    run(main)
