@@ -14,9 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from pydantic import Field, model_validator
+
+from eval.statistics import exact_share, paired_bootstrap
 from stages import training
+from stages.sentinel import SentinelParams, case, likelihood, seen, watch, without_adapter
 from stages.training import LoraParams, OptimiserParams
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
@@ -31,12 +35,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Loss = Literal[
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sigmoid_norm",
+]  # fmt: skip
+CONFIDENCE, RESAMPLES = 0.9, 2000
 MEASURES = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin"}
 """Validation metrics by the trainer's name and by ours."""
 
 
 class DpoParams(Params):
-    """`beta` holds the model to its reference; `sft_weight` mixes in the likelihood of the chosen answer.
+    """`loss` is TRL's name of one; `beta` holds the model to its reference; `sft_weight` mixes in the likelihood of the
+    chosen answer.
 
     `objectives` weighs the kinds of pair: a pair is seen in proportion to its own weight times that of its objective.
     """
@@ -46,10 +56,21 @@ class DpoParams(Params):
     max_length: int
     max_validation: int
     beta: float
+    loss: Loss
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    """Share of pairs that are taken to be the wrong way round, by `robust` and `exo_pair`."""
     sft_weight: float
     objectives: dict[str, float]
     lora: LoraParams
     optimiser: OptimiserParams
+    sentinel: SentinelParams | None
+
+    @model_validator(mode="after")
+    def _smooths_where_it_must(self) -> Self:
+        """Refuse `exo_pair` without smoothing, which its loss divides by."""
+        if self.loss == "exo_pair" and not self.label_smoothing:
+            raise ValueError("loss exo_pair needs a label_smoothing above 0, such as 0.001")
+        return self
 
 
 def main() -> None:
@@ -67,6 +88,7 @@ def main() -> None:
         if any(pair["split"] == "train" for pair in pairs):
             trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
             facts |= train(trainer, training.last_checkpoint(checkpoints))
+            facts |= held_out(trainer, validation(pairs, params), params)
             training.save_adapter(trainer, settings().models / "dpo")
         else:
             log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
@@ -122,24 +144,34 @@ def make_trainer(
 
     rng = np.random.default_rng(params.seed)
     order, sizes = plan([p for p in pairs if p["split"] == "train"], params, rng)
-    validation = [pair for pair in pairs if pair["split"] == "validation"][: params.max_validation]
-    mixed: dict[str, Any] = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, params.sft_weight]}
+    held = validation(pairs, params)
+    losses: dict[str, float] = {params.loss: 1.0} | ({"sft": params.sft_weight} if params.sft_weight else {})
+    tokenizer = training.load_tokenizer(base)
     trainer = DPOTrainer(
         model=model,
         ref_model=None,
         args=DPOConfig(
-            **training.trainer_arguments(checkpoints, params.optimiser, params.seed, bool(validation)),
+            **training.trainer_arguments(checkpoints, params.optimiser, params.seed, bool(held)),
             max_length=params.max_length,
             beta=params.beta,
-            **(mixed if params.sft_weight else {}),
+            label_smoothing=params.label_smoothing,
+            loss_type=list(losses),
+            loss_weights=list(losses.values()),
         ),
         train_dataset=Dataset.from_list([as_dialogue(pair) for pair in order]),
-        eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in validation]) if validation else None,
-        processing_class=training.load_tokenizer(base),
+        eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in held]) if held else None,
+        processing_class=tokenizer,
         peft_config=training.lora_config(params.lora),
-        callbacks=[training.reporter(stage)],
+        callbacks=training.callbacks(stage, params.optimiser, bool(held)),
     )
-    return training.without_printing(trainer), sizes | {"validation": len(validation)}
+    shown = [dialogue(pair, "chosen") for pair in held or order]
+    watch(trainer, params.sentinel, shown, tokenizer, params.max_length, stage)
+    return training.without_printing(trainer), sizes | {"validation": len(held)}
+
+
+def validation(pairs: Sequence[Mapping[str, Any]], params: DpoParams) -> list[Mapping[str, Any]]:
+    """Return the pairs that are held out."""
+    return [pair for pair in pairs if pair["split"] == "validation"][: params.max_validation]
 
 
 def plan(
@@ -173,7 +205,47 @@ def train(trainer: Any, checkpoint: str | None) -> dict[str, Any]:
         | {f"validation_{ours}_before": training.rounded(before.get(theirs)) for theirs, ours in MEASURES.items()}
         | {f"validation_{ours}_after": training.rounded(after.get(theirs)) for theirs, ours in MEASURES.items()}
         | {"steps": trainer.state.global_step}
+        | training.kept(trainer)
+        | seen(trainer)
     )
+
+
+def dialogue(pair: Mapping[str, Any], side: str) -> list[dict[str, str]]:
+    """Return the prompt of a pair with one of its replies."""
+    return [
+        *({"role": m["role"], "content": m["content"]} for m in pair["prompt"]),
+        {"role": "assistant", "content": pair[side]},
+    ]
+
+
+def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams) -> dict[str, Any]:
+    """Return, for each objective, how many held-out pairs are ranked right and by what margin, with 90 % intervals.
+
+    A margin is `beta` times how much farther the chosen reply moved from the reference than the rejected one, in nats.
+    """
+    import numpy as np
+    import torch
+
+    model, tokenizer = trainer.model.eval(), trainer.processing_class
+    margins: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for pair in pairs:
+            moved = []
+            for side in ("chosen", "rejected"):
+                one = case(tokenizer, dialogue(pair, side), params.max_length)
+                now = sum(likelihood(model, one))
+                with without_adapter(model):
+                    moved.append(now - sum(likelihood(model, one)))
+            margins.setdefault(pair["objective"], []).append(params.beta * (moved[0] - moved[1]))
+    facts: dict[str, Any] = {}
+    for objective, values in sorted(margins.items()):
+        right = exact_share(sum(value > 0 for value in values), len(values), CONFIDENCE)
+        margin = paired_bootstrap(values, np.random.default_rng(params.seed), RESAMPLES, CONFIDENCE)
+        facts[f"{objective}_pairs"] = len(values)
+        for name, found in (("accuracy", right), ("margin", margin)):
+            facts |= {f"{objective}_{name}": training.rounded(found.mean)}
+            facts |= {f"{objective}_{name}_{end}": training.rounded(getattr(found, end)) for end in ("low", "high")}
+    return facts
 
 
 def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
-from stages import training
+from stages import templates, training
 from stages.answer import rank
 from stages.quantize import CARRIED
 from thumbwheel import tracking
@@ -149,8 +149,8 @@ def check(models: Path, conversations: Sequence[Mapping[str, Any]], params: Pari
 def encode(tokenizer: Any, row: Mapping[str, Any], limit: int) -> Asked | None:
     """Return a conversation as training renders it, None where no answer token is left within `limit` tokens."""
     messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
-    one = training.encode(tokenizer, training.training_template(tokenizer), messages, limit)
-    places = [i for i, label in enumerate(one["labels"]) if label != training.IGNORED and i > 0]
+    one = templates.encode(tokenizer, templates.training_template(tokenizer), messages, limit)
+    places = [i for i, label in enumerate(one["labels"]) if label != templates.IGNORED and i > 0]
     if not places:
         return None
     answer = next(i for i, message in enumerate(messages) if message["role"] == "assistant")

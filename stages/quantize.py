@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import training
+from stages import templates, training
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.folders import whole_folder
@@ -60,9 +60,9 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
 
     base = models / "base"
     tokenizer = training.load_tokenizer(base)
-    template = training.training_template(tokenizer)
+    template = templates.training_template(tokenizer)
     sample = [
-        training.encode(tokenizer, template, one, params.max_length) for one in conversations[: params.perplexity_rows]
+        templates.encode(tokenizer, template, one, params.max_length) for one in conversations[: params.perplexity_rows]
     ]
     model = training.load_model(base, "float32")
     for adapter in ("sft", "dpo"):
@@ -143,7 +143,7 @@ def perplexity(model: Any, sample: Sequence[Mapping[str, Sequence[int]]]) -> flo
         for one in sample:
             ids, labels = (torch.tensor([one[name]], device=model.device) for name in ("input_ids", "labels"))
             logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-            kept = labels[:, 1:] != training.IGNORED
+            kept = labels[:, 1:] != templates.IGNORED
             losses = torch.nn.functional.cross_entropy(logits[kept], labels[:, 1:][kept], reduction="sum")
             total, tokens = total + float(losses), tokens + int(kept.sum())
     return math.exp(total / tokens) if tokens else None

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages import training
+from stages import templates, training
+from stages.sentinel import SentinelParams, seen, watch
 from stages.training import LoraParams, OptimiserParams
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
@@ -39,6 +40,7 @@ class SftParams(Params):
     demonstrations: list[str]
     lora: LoraParams
     optimiser: OptimiserParams
+    sentinel: SentinelParams | None
 
 
 def main() -> None:
@@ -75,9 +77,9 @@ def demonstrations(pairs: list[dict[str, Any]], objectives: list[str]) -> list[d
 
 def examples(rows: list[dict[str, Any]], split: str, tokenizer: Any, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Return the encoded conversations of a split, and how many held no answer within `limit` tokens."""
-    template = training.training_template(tokenizer)
-    encoded = [training.encode(tokenizer, template, row["messages"], limit) for row in rows if row["split"] == split]
-    usable = [one for one in encoded if any(label != training.IGNORED for label in one["labels"])]
+    template = templates.training_template(tokenizer)
+    encoded = [templates.encode(tokenizer, template, row["messages"], limit) for row in rows if row["split"] == split]
+    usable = [one for one in encoded if any(label != templates.IGNORED for label in one["labels"])]
     return usable, len(encoded) - len(usable)
 
 
@@ -122,17 +124,28 @@ def make_trainer(
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
         peft_config=training.lora_config(params.lora),
-        callbacks=[training.reporter(stage)],
+        callbacks=training.callbacks(stage, o, bool(validation)),
     )
     counts = {
         "conversations": len(train),
         "skipped": skipped,
         "examples_seen": len(order),
         "tokens_seen": sum(len(one["input_ids"]) for one in scheduled),
-        "tokens_trained": sum(label != training.IGNORED for one in scheduled for label in one["labels"]),
+        "tokens_trained": sum(label != templates.IGNORED for one in scheduled for label in one["labels"]),
         "validation": len(validation),
     }
+    watch(trainer, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage)
     return training.without_printing(trainer), counts
+
+
+def first_replies(rows: list[dict[str, Any]]) -> list[list[dict[str, str]]]:
+    """Return the held-out conversations up to their first reply, or those of training where none is held out."""
+    found: dict[str, list[list[dict[str, str]]]] = {"validation": [], "train": []}
+    for row in rows:
+        answer = next((i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"), None)
+        if answer and row["split"] in found:
+            found[row["split"]].append(row["messages"][: answer + 1])
+    return found["validation"] or found["train"]
 
 
 def train(trainer: Any, checkpoint: str | None) -> dict[str, Any]:
@@ -143,6 +156,8 @@ def train(trainer: Any, checkpoint: str | None) -> dict[str, Any]:
         "validation_loss_before": training.rounded(before.get("loss")),
         "validation_loss_after": training.rounded(after.get("loss")),
         "steps": trainer.state.global_step,
+        **training.kept(trainer),
+        **seen(trainer),
     }
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import logging
 import math
 import os
-import re
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from thumbwheel import processes, tracking
 from thumbwheel.errors import ModelError, TrainingError
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IGNORED = -100
-"""Label of a token that the loss passes over."""
 STATE_FILE = "trainer_state.json"
 """The last file of a checkpoint that the trainer writes; without it a kill cut the checkpoint short."""
 LOG_SECONDS = 60
@@ -49,7 +49,11 @@ class LoraParams(Params):
 
 
 class OptimiserParams(Params):
-    """How long and how fast. `warmup` is a share of all steps; `steps` caps what `epochs` asks for."""
+    """How long and how fast. `warmup` is a share of all steps; `steps` caps what `epochs` asks for.
+
+    Every `save_steps` a checkpoint is written. With a `patience` the validation loss is measured there too: training
+    ends when it has not fallen so many times in a row, and the best checkpoint is what is kept.
+    """
 
     epochs: float
     steps: int
@@ -59,8 +63,16 @@ class OptimiserParams(Params):
     weight_decay: float
     batch: int
     accumulation: int
-    save_steps: int
-    log_steps: int
+    save_steps: int = Field(gt=0)
+    log_steps: int = Field(gt=0)
+    patience: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _sees_every_loss(self) -> Self:
+        """Refuse a checkpoint between two looks at the loss: it could hold weights that are no numbers."""
+        if self.save_steps % self.log_steps:
+            raise ValueError(f"save_steps ({self.save_steps}) must be a multiple of log_steps ({self.log_steps})")
+        return self
 
 
 def is_main() -> bool:
@@ -198,58 +210,6 @@ def clean_adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 
-_CHATML_TURN = re.compile(
-    r"\{\{-?\s*'<\|im_start\|>'\s*\+\s*message(?:\['role'\]|\.role)\s*\+\s*'(?:\n|\\n)'\s*\+\s*"
-    r"message(?:\['content'\]|\.content)\s*\+\s*'<\|im_end\|>'\s*\+\s*'(?:\n|\\n)'\s*-?\}\}"
-)
-_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_MARKED_TURN = (
-    "{% if message['role'] == 'assistant' %}{{ '<|im_start|>assistant\\n' }}{% generation %}"
-    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% else %}TURN{% endif %}"
-)
-_PROBE = [
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Two and 2?"},
-    {"role": "assistant", "content": " Four.\n\n- 4 "},
-    {"role": "user", "content": "Sure?"},
-    {"role": "assistant", "content": "Yes!"},
-]
-
-
-def training_template(tokenizer: Any) -> str:
-    """Return the served chat template with generation marks around each answer and its end-of-turn token.
-
-    Raises:
-        TrainingError: the template is of a family that cannot be marked, or marking would change its tokens.
-    """
-    served = tokenizer.chat_template
-    if _MARK.search(served):
-        return str(served)
-    marked = _CHATML_TURN.sub(lambda turn: _MARKED_TURN.replace("TURN", turn[0]), served)
-    if marked == served:
-        marked = _known_template(tokenizer)
-    for turns in (_PROBE, _PROBE[1:]):
-        plain = tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
-        if tokenizer.apply_chat_template(turns, chat_template=marked, return_dict=True)["input_ids"] != plain:
-            raise TrainingError("the training chat template renders other tokens than the served one of models/base.")
-    return marked
-
-
-def encode(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], limit: int) -> dict[str, list[int]]:
-    """Return `input_ids` and `labels` of a conversation, cut after `limit` tokens.
-
-    `labels` repeats the ids of every answer and its end-of-turn token, and is `IGNORED` elsewhere.
-    """
-    rendered = tokenizer.apply_chat_template(
-        [dict(message) for message in messages],
-        chat_template=template,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    ids, mask = rendered["input_ids"][:limit], rendered["assistant_masks"][:limit]
-    return {"input_ids": ids, "labels": [token if on else IGNORED for token, on in zip(ids, mask, strict=True)]}
-
-
 def schedule(lengths: Sequence[int], epochs: float, batch: int, steps: int, rng: np.random.Generator) -> list[int]:
     """Return the order in which to see examples: whole batches of like length, shuffled anew each epoch.
 
@@ -303,6 +263,7 @@ def trainer_arguments(folder: Path, optimiser: OptimiserParams, seed: int, valid
         "save_strategy": "steps",
         "save_steps": optimiser.save_steps,
         "save_total_limit": 2,
+        **(early_end(optimiser) if validates else {}),
         "logging_steps": optimiser.log_steps,
         "logging_nan_inf_filter": False,
         "seed": seed,
@@ -313,6 +274,30 @@ def trainer_arguments(folder: Path, optimiser: OptimiserParams, seed: int, valid
         "disable_tqdm": not sys.stderr.isatty(),
         "report_to": "none",
     }
+
+
+def early_end(optimiser: OptimiserParams) -> dict[str, Any]:
+    """Return the arguments that measure at every checkpoint and keep the best one."""
+    if optimiser.patience is None:
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": optimiser.save_steps,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,
+    }
+
+
+def callbacks(run: tracking.StageRun | None, optimiser: OptimiserParams, validates: bool) -> list[Any]:
+    """Return the callbacks that every trainer of ours takes."""
+    from transformers import EarlyStoppingCallback
+
+    found = [reporter(run)]
+    if validates and optimiser.patience is not None:
+        found.append(EarlyStoppingCallback(optimiser.patience))
+    return found
 
 
 def reporter(run: tracking.StageRun | None) -> Any:
@@ -343,12 +328,35 @@ def without_printing(trainer: Any) -> Any:
 
 
 def fit(trainer: Any, checkpoint: str | None) -> tuple[dict[str, float], dict[str, float]]:
-    """Train, from `checkpoint` on where there is one; return the validation metrics before and after."""
-    trainer.train(resume_from_checkpoint=checkpoint)
+    """Train, from `checkpoint` on where there is one; return the validation metrics before and after.
+
+    Raises:
+        TrainingError: the disk is full. What was written before stays, and the next run goes on from there.
+    """
+    if checkpoint is not None:
+        trainer.args.eval_on_start = False  # the history has it, and it would count against the patience
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except Exception as error:  # weights are written by libraries that raise classes of their own
+        if not is_full(error):
+            raise
+        raise TrainingError(
+            f"the disk is full: a checkpoint did not fit into {trainer.args.output_dir}. Free some space and run "
+            "again; it goes on from the last whole checkpoint."
+        ) from None
     log.info("trained by %s", engine_name(trainer))
-    # A resumed run measures again where it goes on; the first measurement in its history is that of the start.
     before: dict[str, float] = next((entry for entry in trainer.state.log_history if "eval_loss" in entry), {})
     return without_prefix(before), without_prefix(trainer.evaluate()) if before else {}
+
+
+def kept(trainer: Any) -> dict[str, int]:
+    """Return the step of the checkpoint that is kept, where training looks for the best one."""
+    return {"best_step": trainer.state.best_global_step} if trainer.args.load_best_model_at_end else {}
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error, of whatever class, says that the disk is full."""
+    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
 
 
 def engine_name(trainer: Any) -> str:
@@ -389,18 +397,6 @@ def _one_epoch(lengths: Sequence[int], batch: int, rng: np.random.Generator) -> 
     full = [one for one in batches if len(one) == batch]
     rest = [one for one in batches if len(one) < batch]
     return [j for k in rng.permutation(len(full)) for j in full[k]] + [j for one in rest for j in one]
-
-
-def _known_template(tokenizer: Any) -> str:
-    from trl.chat_template_utils import get_training_chat_template
-
-    try:
-        return str(get_training_chat_template(tokenizer))
-    except ValueError:
-        raise TrainingError(
-            "the chat template of models/base cannot be marked for assistant-only training; add "
-            "{% generation %} … {% endgeneration %} around its answers."
-        ) from None
 
 
 def _require(folder: Path, file: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.worlds import give_identity_sft, make_world
+from tests.stages.test_sentinel import LIMITS
+from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.settings import REPOSITORY
 
@@ -22,6 +23,7 @@ def test_two_processes_share_the_model_and_one_adapter_comes_of_it(
 ) -> None:
     make_world(workspace)
     give_identity_sft(workspace)
+    write_params(workspace, **{stage: {"sentinel": LIMITS, "optimiser": OPTIMISER | {"patience": 5}}})
     before = bundle_hash(workspace / "models" / "base")
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     launch += ["--config_file", str(REPOSITORY / "stages" / "accelerate" / "zero3.yaml"), "-m", f"stages.{stage}"]
@@ -32,6 +34,8 @@ def test_two_processes_share_the_model_and_one_adapter_comes_of_it(
     assert "DeepSpeedEngine, ZeRO stage 3, 2 processes" in done.stderr
     report = json.loads((workspace / "data" / "reports" / f"{stage}.json").read_text())
     assert report["validation_loss_after"] < report["validation_loss_before"]
+    assert 0 < report["kl"] < 1
+    assert report["best_step"] == 3
     saved = sorted(path.name for path in (workspace / "models" / stage).iterdir())
     assert saved == ["adapter_config.json", "adapter_model.safetensors"]
     assert bundle_hash(workspace / "models" / "base") == before

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from stages import dpo, training
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
-from thumbwheel.errors import ModelError, TrainingError
+from thumbwheel.errors import ModelError, ParamsError, TrainingError
 
 
 def report(root: Path) -> dict[str, float]:
@@ -80,3 +81,38 @@ def test_a_heavier_objective_is_seen_more_often(workspace: Path) -> None:
     write_params(workspace, dpo={"objectives": {"helpful": 1.0, "safe": 5.0}, "optimiser": {**OPTIMISER, "steps": 7}})
     dpo.main()
     assert report(workspace)["seen_safe"] > report(workspace)["seen_helpful"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [name for name in get_args(dpo.Loss) if name != "sigmoid"])
+def test_every_loss_that_params_may_name_trains(workspace: Path, loss: str) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    write_params(
+        workspace,
+        dpo={"loss": loss, "label_smoothing": 0.01, "sft_weight": 0.1, "optimiser": {**OPTIMISER, "steps": 2}},
+    )
+    dpo.main()
+    facts = report(workspace)
+    assert math.isfinite(facts["train_loss_last"])
+    assert facts["validation_margin_after"] != 0
+
+
+def test_a_loss_that_divides_by_nothing_is_refused_in_one_line(workspace: Path) -> None:
+    make_world(workspace)
+    write_params(workspace, dpo={"loss": "exo_pair"})
+    with pytest.raises(ParamsError, match=r"exo_pair needs a label_smoothing above 0"):
+        dpo.main()
+
+
+@pytest.mark.slow
+def test_held_out_pairs_have_their_accuracy_and_margin_with_intervals_by_objective(workspace: Path) -> None:
+    make_world(workspace, pairs=20)
+    give_identity_sft(workspace)
+    write_params(workspace, dpo={"max_validation": 2})
+    dpo.main()
+    facts = report(workspace)
+    assert facts["helpful_pairs"] == 2
+    assert facts["helpful_accuracy_low"] < facts["helpful_accuracy"] == facts["validation_accuracy_after"] == 1.0
+    assert facts["helpful_margin_low"] < facts["helpful_margin"] < facts["helpful_margin_high"]
+    assert facts["helpful_margin"] == pytest.approx(facts["validation_margin_after"], abs=0.02)

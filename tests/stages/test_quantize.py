@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages import dpo, quantize, training
+from stages import dpo, quantize, templates, training
 from tests.stages.worlds import make_world, write_params
 from thumbwheel.bundle import bundle_hash
 
@@ -104,6 +104,6 @@ def test_perplexity_of_an_even_guess_is_the_size_of_the_vocabulary() -> None:
         def forward(self, input_ids: torch.Tensor, use_cache: bool) -> object:
             return type("Out", (), {"logits": torch.zeros(*input_ids.shape, 50)})
 
-    sample = [{"input_ids": [1, 2, 3], "labels": [training.IGNORED, 2, 3]}]
+    sample = [{"input_ids": [1, 2, 3], "labels": [templates.IGNORED, 2, 3]}]
     assert quantize.perplexity(Even(), sample) == pytest.approx(50)
     assert quantize.perplexity(Even(), []) is None

@@ -1,63 +1,23 @@
-"""What is trained on is what is served, and a run that was cut goes on where it stood."""
+"""A run that was cut goes on where it stood, over batches whose order is known beforehand."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from stages import training
-from tests.fakes import tiny_model, tiny_tokenizer
+from tests.fakes import tiny_model
+from tests.stages.worlds import OPTIMISER
 from thumbwheel.errors import ModelError, TrainingError
-
-CHATS = [
-    [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}],
-    [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Two and 2?"},
-        {"role": "assistant", "content": "Four.\n\n- 4 "},
-        {"role": "user", "content": "Sure?"},
-        {"role": "assistant", "content": "Yes, für sicher 😀"},
-    ],
-]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return tiny_tokenizer()
-
-
-@pytest.mark.parametrize("messages", CHATS)
-def test_training_sees_the_same_tokens_as_serving(tokenizer: Any, messages: list[dict[str, str]]) -> None:
-    encoded = training.encode(tokenizer, training.training_template(tokenizer), messages, 512)
-    served = tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
-    assert encoded["input_ids"] == served
-
-
-@pytest.mark.parametrize("messages", CHATS)
-def test_labels_cover_exactly_the_answers_and_their_ends(tokenizer: Any, messages: list[dict[str, str]]) -> None:
-    labels = training.encode(tokenizer, training.training_template(tokenizer), messages, 512)["labels"]
-    trained = tokenizer.decode([label for label in labels if label != training.IGNORED])
-    assert trained == "".join(m["content"] + "<|im_end|>" for m in messages if m["role"] == "assistant")
-
-
-def test_a_template_that_marks_its_answers_is_kept(tokenizer: Any) -> None:
-    marked = tiny_tokenizer()
-    marked.chat_template = training.training_template(tokenizer)
-    assert training.training_template(marked) == marked.chat_template
-
-
-def test_a_template_of_an_unknown_family_is_refused() -> None:
-    strange = tiny_tokenizer()
-    strange.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
-    with pytest.raises(TrainingError, match="generation"):
-        training.training_template(strange)
 
 
 @given(
@@ -124,3 +84,26 @@ def test_damaged_weights_are_one_clear_error(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be loaded"):
         training.load_model(folder, "float32")
+
+
+def test_a_checkpoint_between_two_looks_at_the_loss_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"save_steps \(3\) must be a multiple of log_steps \(2\)"):
+        training.OptimiserParams.model_validate({**OPTIMISER, "save_steps": 3, "log_steps": 2})
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("I/O error: No space left on device")]
+)
+def test_a_full_disk_is_one_line_that_says_what_to_do(error: Exception, tmp_path: Path) -> None:
+    class Full:
+        args = SimpleNamespace(output_dir=str(tmp_path), eval_on_start=True)
+
+        def train(self, resume_from_checkpoint: str | None) -> None:
+            raise error
+
+    with pytest.raises(TrainingError, match="Free some space and run again; it goes on from the last whole checkpoint"):
+        training.fit(Full(), None)
+
+
+def test_an_error_of_another_kind_is_not_taken_for_a_full_disk() -> None:
+    assert not training.is_full(OSError(errno.EACCES, "Permission denied"))

@@ -1,0 +1,192 @@
+"""The sentinel: looks at what a model says before each checkpoint is written, and stops the training that ruins it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.collapse import CollapseLimits, Vitals, as_facts, collapse, vitals
+from stages import templates
+from stages.training import is_main, last_checkpoint
+from thumbwheel import tracking
+from thumbwheel.errors import TrainingError
+
+Dialogue = Sequence[Mapping[str, str]]
+
+
+class SentinelParams(CollapseLimits):
+    """The limits, and what is looked at: greedy replies of `tokens` tokens to `prompts` prompts."""
+
+    prompts: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt and the reply that is wished for, as tokens; `labels` hold the reply's, else `IGNORED`."""
+
+    prompt: list[int]
+    whole: list[int]
+    labels: list[int]
+
+    def has_reply(self) -> bool:
+        """Tell whether any of the reply is left."""
+        return any(label != templates.IGNORED for label in self.labels)
+
+
+def case(tokenizer: Any, dialogue: Dialogue, limit: int) -> Case:
+    """Return a dialogue that ends with the reply, cut after `limit` tokens."""
+    one = templates.encode(tokenizer, templates.training_template(tokenizer), dialogue, limit)
+    asked = [dict(message) for message in dialogue[:-1]]
+    prompt = list(tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"])
+    ignored = [templates.IGNORED] * len(prompt)
+    return Case(prompt, one["input_ids"], (ignored + one["labels"][len(prompt) :])[: len(one["labels"])])
+
+
+def watch(
+    trainer: Any,
+    params: SentinelParams | None,
+    dialogues: Sequence[Dialogue],
+    tokenizer: Any,
+    limit: int,
+    run: tracking.StageRun | None,
+) -> None:
+    """Set the sentinel over a trainer, on the first dialogues whose reply lies within `limit` tokens."""
+    if params is None:
+        return
+    found = [one for dialogue in dialogues if (one := case(tokenizer, dialogue, limit)).has_reply()]
+    if found:
+        trainer.add_callback(sentinel(params, found[: params.prompts], tokenizer, run))
+
+
+def seen(trainer: Any) -> dict[str, float]:
+    """Return what the sentinel of a trainer saw of the model that training ended with; nothing without one."""
+    return next((dict(one.facts) for one in trainer.callback_handler.callbacks if hasattr(one, "facts")), {})
+
+
+def sentinel(params: SentinelParams, looked_at: Sequence[Case], tokenizer: Any, run: tracking.StageRun | None) -> Any:
+    """Return the callback; its `facts` are what it saw last. The reference is the model with its adapter off.
+
+    It looks before a checkpoint is written, so that the newest one on disk is always of a model that was well.
+    """
+    from transformers import TrainerCallback
+
+    class Sentinel(TrainerCallback):
+        reference: Vitals | None = None
+        facts: Mapping[str, float] = {}
+        looked = -1
+        """The step of the model that it looked at last."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            self.reference = look(model, looked_at, params.tokens, tokenizer, on=False)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+                self.check(model, state.global_step, Path(args.output_dir))
+
+        def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            final = state.best_global_step if args.load_best_model_at_end else state.global_step
+            if final != self.looked:
+                self.check(model, final, Path(args.output_dir))
+
+        def check(self, model: Any, step: int, folder: Path) -> None:
+            assert self.reference is not None
+            now = look(model, looked_at, params.tokens, tokenizer, on=True)
+            self.facts, self.looked = as_facts(now, self.reference), step
+            if run is not None:
+                run.metrics({f"sentinel.{name}": value for name, value in self.facts.items()}, step)
+            if (reason := collapse(now, self.reference, params)) is not None:
+                raise TrainingError(f"the model collapses at step {step}: {reason}. {advice(folder)}")
+
+    return Sentinel()
+
+
+def advice(folder: Path) -> str:
+    """Return what to do about a collapse, naming the last good checkpoint."""
+    good = last_checkpoint(folder) if is_main() else None
+    kept = f"the last good checkpoint is {good}" if good else "no checkpoint was written before it"
+    return f"Lower the learning rate or the steps, or look at the data; {kept}."
+
+
+def look(model: Any, looked_at: Sequence[Case], tokens: int, tokenizer: Any, on: bool) -> Vitals:
+    """Return the vitals of a PEFT model with its adapter on or off; it is left as it was found."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), nullcontext() if on else without_adapter(model):
+            replies = greedy(model, [one.prompt for one in looked_at], tokens)
+            chosen = mean([likelihood(model, one) for one in looked_at])
+        with torch.no_grad():
+            both = zip(looked_at, replies, strict=True)
+            kl = mean([divergences(model, one.prompt, reply) for one, reply in both]) if on else 0.0
+    finally:
+        model.train(training)
+    return vitals(kl, chosen, replies, [tokenizer.decode(reply, skip_special_tokens=True) for reply in replies])
+
+
+def without_adapter(model: Any) -> AbstractContextManager[Any]:
+    """Return a context in which a PEFT model is its base."""
+    context: AbstractContextManager[Any] = model.disable_adapter()
+    return context
+
+
+def greedy(model: Any, prompts: Sequence[list[int]], tokens: int) -> list[list[int]]:
+    """Return the tokens of the model's greedy reply to each prompt, its end-of-turn token included."""
+    import torch
+
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
+    longest = max(map(len, prompts))
+    filled = [[0] * (longest - len(one)) + one for one in prompts]
+    seen = [[0] * (longest - len(one)) + [1] * len(one) for one in prompts]
+    whole = model.generate(
+        input_ids=torch.tensor(filled, device=model.device),
+        attention_mask=torch.tensor(seen, device=model.device),
+        max_new_tokens=tokens,
+        do_sample=False,
+        use_cache=True,
+    )
+    return [upto(reply, ends) for reply in whole[:, longest:].tolist()]
+
+
+def upto(reply: list[int], ends: set[int]) -> list[int]:
+    """Return a reply up to its first end, what fills it up cut off."""
+    end = next((i + 1 for i, token in enumerate(reply) if token in ends), len(reply))
+    return reply[:end]
+
+
+def likelihood(model: Any, one: Case) -> list[float]:
+    """Return the log-probability of each token of the wished-for reply."""
+    import torch
+
+    logs = log_probabilities(model, one.whole)
+    labels = torch.tensor(one.labels[1:], device=logs.device)
+    kept = labels != templates.IGNORED
+    return [float(value) for value in logs[kept].gather(1, labels[kept][:, None])[:, 0]]
+
+
+def divergences(model: Any, prompt: list[int], reply: list[int]) -> list[float]:
+    """Return the Kullback-Leibler divergence of the model from its reference at each token of its own reply."""
+    logs = log_probabilities(model, prompt + reply)[len(prompt) - 1 :]
+    with without_adapter(model):
+        reference = log_probabilities(model, prompt + reply)[len(prompt) - 1 :]
+    return [float(value) for value in (logs.exp() * (logs - reference)).sum(dim=-1)]
+
+
+def log_probabilities(model: Any, tokens: list[int]) -> Any:
+    """Return the log-probabilities of what follows each token but the last, (n - 1, vocabulary)."""
+    import torch
+
+    ids = torch.tensor([tokens], device=model.device)
+    return model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
+
+
+def mean(values: Sequence[Sequence[float]]) -> float:
+    """Return the mean over all tokens."""
+    flat = [value for one in values for value in one]
+    return sum(flat) / len(flat) if flat else 0.0
