@@ -3,6 +3,7 @@
 # make up      start Airflow, MLflow and the chat service; make down stops all of it
 # make rollback  put the previous champion back
 # make quarantine  show what was turned away at the door; make judge-trial  try the judge on labelled pairs
+# make gate-proof  put planted candidates before the gate, after make run
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -17,10 +18,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
 
-.PHONY: help setup run test fast lint up down rollback quarantine judge-trial requirements
+.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof requirements
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 setup: $(VENV)/.ready-$(ACCEL)
 
@@ -53,6 +54,9 @@ quarantine: setup
 
 judge-trial: setup
 	@$(PY) -m benchmarks.judge_trial
+
+gate-proof: setup
+	@$(PY) -m benchmarks.gate_proof
 
 requirements: setup
 	@bash requirements/compile.sh

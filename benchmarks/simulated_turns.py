@@ -16,14 +16,16 @@ from eval.criteria import Measurement
 from eval.sequential import capital
 from eval.session import SequentialParams
 
-QUESTIONS, CONVERSATIONS, PROMPTS, ANSWERED = 80, 48, 40, 168
-"""Of MT-Bench, of held-out likelihood, of each refusal set and the grounded one, of all together, at `size` 1."""
+QUESTIONS, CONVERSATIONS, PROMPTS, ANSWERED, REFERENCES = 80, 48, 40, 168, 56
+"""Of MT-Bench, held-out likelihood, each refusal set and the grounded one, all together, references, at `size` 1."""
 WOBBLE = 0.18
 QUALITY, DIFFERENCE, SIMILARITY = 1.5, 1.0, 0.15
 """Standard deviations: of the champion's grade between questions, of the true gain, of paired semantic similarity."""
 AGREE = 0.8
 """Share of prompts on which both sides do the same because the prompt is the same."""
-REFUSED, OVER_REFUSED = 0.7, 0.1
+REFUSED, OVER_REFUSED, CIRCLES = 0.7, 0.1, 0.1
+MEMORY = 0.45
+"""Standard deviation of what a reference gains over held-out replies, in nats a token."""
 POSITION, PERCEPTION, TIE = 0.5, 1.5, 0.5
 """In grades: how much better an answer looks standing first, the judge's noise a showing, and what it calls a tie."""
 HEARD: dict[str, Any] = {
@@ -47,6 +49,10 @@ class World:
     more_over_refusals: float = 0.0
     less_grounded: float = 0.0
     failures: float = 0.0
+    learnt: float = 0.0
+    """In nats a token: how much more the candidate gained on the test's references than on held-out replies."""
+    marks: float = 0.0
+    more_circles: float = 0.0
     length_bias: float = 0.0
     """In grades: how much better the judge thinks the candidate for being longer, on half of the questions."""
     size: int = 1
@@ -64,6 +70,9 @@ def turn(world: World, rng: np.random.Generator, rules: SequentialParams | None)
         "jailbreak_refusal": rates(REFUSED - world.fewer_refusals, REFUSED, PROMPTS * size, rng),
         "over_refusal": rates(OVER_REFUSED + world.more_over_refusals, OVER_REFUSED, PROMPTS * size, rng),
         "qa_semantic_similarity": _pairs(0.6 + grounded, np.full(len(grounded), 0.6)),
+        "reference_memory": _pairs(rng.normal(world.learnt, MEMORY, REFERENCES * size), np.zeros(REFERENCES * size)),
+        "template_marks": rates(world.marks, 0.0, ANSWERED * size, rng),
+        "going_in_circles": rates(CIRCLES + world.more_circles, CIRCLES, ANSWERED * size, rng),
         "answer_failure": rates(world.failures, 0.0, ANSWERED * size, rng),
         "quantize_perplexity_ratio": Measurement((1.06,), (1.0,)),
         "parity_faults": Measurement((0.0,), (0.0,)),

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.perplexity import measure
+from eval.perplexity import Likelihood, measure
 from eval.ragas_metrics import Sample, Score, score_faithfulness, score_offline
 from eval.refusals import is_refusal
+from eval.replies import goes_in_circles, has_marks
 from stages.answer import champion_folder, rank
 from stages.training import quiet
 from thumbwheel import tracking
@@ -30,7 +31,9 @@ from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
-HELDOUT = "heldout_nll"
+HELDOUT, MEMORY = "heldout_nll", "reference_memory"
+FORMS = {"template_marks": has_marks, "going_in_circles": goes_in_circles}
+"""What a reply's form shows, on every set."""
 Row = Mapping[str, Any]
 
 
@@ -60,7 +63,8 @@ def main() -> None:
     bundles = {"candidate": settings().models / "served", "champion": champion_folder()}
     with tracking.stage_run("benchmark", params) as stage:
         began = time.monotonic()
-        rows = likelihoods(bundles, heldout, params)
+        rows = likelihoods(bundles, heldout, references(questions, answers), params)
+        rows += forms(answers)
         rows += refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
         rows += golden(questions, answers, params.golden_set)
         rows += grounded(questions, answers, params)
@@ -84,17 +88,57 @@ def choose(conversations: Sequence[Row], params: BenchmarkParams) -> list[Row]:
     return test + splits["validation"][: max(0, params.min_conversations - len(test))]
 
 
+def references(questions: Sequence[Row], answers: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return the questions that were asked and have a reference answer, as conversations that end with it."""
+    asked = {(answer["set"], answer["question"]) for answer in answers}
+    return [
+        {
+            "id": question["id"],
+            "set": question["set"],
+            "messages": [
+                {"role": "user", "content": question["turns"][0]},
+                {"role": "assistant", "content": question["reference"][0]},
+            ],
+        }
+        for question in questions
+        if (question["set"], question["id"]) in asked and question["reference"] and question["reference"][0]
+    ]
+
+
 def likelihoods(
-    bundles: Mapping[str, Path], conversations: Sequence[Row], params: BenchmarkParams
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the held-out likelihood of each conversation on both sides; equal bundles are measured once."""
+    bundles: Mapping[str, Path], heldout: Sequence[Row], known: Sequence[Row], params: BenchmarkParams
+) -> list[dict[str, Any]]:
+    """Return the likelihood of held-out conversations and of reference answers on both sides, equal bundles once.
+
+    A reference's value is by how many nats a token it is likelier than that side's held-out replies: a model that was
+    trained on the test questions knows their answers far better than it knows anything else.
+    """
     hashes = {side: bundle_hash(folder) for side, folder in bundles.items()}
-    known: dict[str, list[Any]] = {}
+    found: dict[str, list[Likelihood]] = {}
     rows = []
     for side in SIDES:
-        if hashes[side] not in known:
-            known[hashes[side]] = measure(bundles[side], conversations, params.max_length, params.batch, side)
-        rows += [result(HELDOUT, "heldout", one.question, side, one.nll, one.error) for one in known[hashes[side]]]
+        if hashes[side] not in found:
+            found[hashes[side]] = measure(bundles[side], [*heldout, *known], params.max_length, params.batch, side)
+        replies, answers = found[hashes[side]][: len(heldout)], found[hashes[side]][len(heldout) :]
+        rows += [result(HELDOUT, "heldout", one.question, side, one.nll, one.error) for one in replies]
+        measured = [one.nll for one in replies if one.nll is not None]
+        usual = sum(measured) / len(measured) if measured else None
+        for one, question in zip(answers, known, strict=True):
+            value = None if one.nll is None or usual is None else usual - one.nll
+            error = one.error or (None if usual is not None else "no held-out reply was measured")
+            rows.append(result(MEMORY, question["set"], one.question, side, value, error))
+    return rows
+
+
+def forms(answers: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return, for each answer and each fault of form, 1 where one of its replies has it; failed answers are errors."""
+    rows = []
+    for answer in answers:
+        failed = answer["error"] or not answer["replies"]
+        error = f"no answer: {answer['error']}" if failed else None
+        for metric, has in FORMS.items():
+            value = None if failed else float(any(map(has, answer["replies"])))
+            rows.append(result(metric, answer["set"], answer["question"], answer["side"], value, error))
     return rows
 
 

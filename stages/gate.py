@@ -57,7 +57,7 @@ def main() -> None:
     quantized, parity = (of_bundle(name, bundle) for name in ("quantize", "parity"))
     stopped = judge["sequential"]["on"]
     measured = measurements(tables.answers, tables.verdicts, tables.results, quantized, stopped)
-    measured["parity_faults"] = Measurement((float(len(parity["faults"])),), (0.0,))
+    measured["parity_faults"] = faults(parity)
     with tracking.stage_run("gate", params) as stage:
         decision = decide(measured, judge["trial"], params, retrial(judge["trial"], tables.verdicts))
         gate = as_json(decision, judge, bundle, champion(), params.alpha) | {"parity": parity}
@@ -173,6 +173,11 @@ def quantization(report: Row) -> Measurement:
     if not before or after is None:
         return Measurement((), (), 1)
     return Measurement((float(after) / float(before),), (1.0,))
+
+
+def faults(parity: Row) -> Measurement:
+    """Return in how many ways the bundle is not the trained model, a single number."""
+    return Measurement((float(len(parity["faults"])),), (0.0,))
 
 
 def paired(values: Mapping[tuple[str, str, str], float | None]) -> Measurement:

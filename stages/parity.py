@@ -23,7 +23,7 @@ import numpy as np
 from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
 from stages import templates, training
-from stages.answer import rank
+from stages.answer import NAME, rank
 from stages.quantize import CARRIED
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
@@ -37,7 +37,6 @@ from thumbwheel.settings import settings
 log = logging.getLogger(__name__)
 
 ADAPTERS = ("sft", "dpo")
-NAME = "parity"
 SLOPE = 0.1
 """How far an adapter's scale is moved to either side for its slope."""
 STEPS = 5
@@ -116,22 +115,33 @@ def check(models: Path, conversations: Sequence[Mapping[str, Any]], params: Pari
         GateError: no held-out conversation has an answer within `max_length` tokens.
         EngineError: the engine went away, or gives no probabilities of a prompt's tokens.
     """
-    base, served = models / "base", models / "served"
-    bundle = bundle_hash(served)
-    tokenizer = training.load_tokenizer(base)
-    asked = [one for row in conversations if (one := encode(tokenizer, row, params.max_length)) is not None]
+    asked = prepare(models, conversations, params.max_length)
+    window = max(len(one.tokens) for one in asked) + params.answer_tokens + 1
+    with running_engine(models / "served", NAME, window, settings().state_dir / "logs" / "parity.log") as url:
+        said, answers = asyncio.run(ask_engine(url, asked, params))
+    return compare(models, asked, said, answers, params)
+
+
+def prepare(models: Path, conversations: Sequence[Mapping[str, Any]], limit: int) -> list[Asked]:
+    """Return the conversations as training rendered them, those without an answer within `limit` tokens left out."""
+    tokenizer = training.load_tokenizer(models / "base")
+    asked = [one for row in conversations if (one := encode(tokenizer, row, limit)) is not None]
     if not asked:
         raise GateError(
-            f"none of {len(conversations)} held-out conversations has an answer within {params.max_length} tokens; "
+            f"none of {len(conversations)} held-out conversations has an answer within {limit} tokens; "
             "add data, or raise parity.max_length."
         )
-    prompts = [one.prompt for one in asked[: params.answers]]
-    window = max(len(one.tokens) for one in asked) + params.answer_tokens + 1
-    with running_engine(served, NAME, window, settings().state_dir / "logs" / "parity.log") as url:
-        said, served_answers = asyncio.run(ask_engine(url, asked, prompts, params))
+    return asked
+
+
+def compare(
+    models: Path, asked: Sequence[Asked], said: Sequence[Said], answers: Sequence[list[int]], params: ParityParams
+) -> dict[str, Any]:
+    """Return what `parity.json` says, by what the engine said and by the trained model in `models`."""
     model = load_trained(models)
     readings = read_both(model, asked, said)
-    agreed = parity.agreement([greedy(model, one, params.answer_tokens) for one in prompts], served_answers)
+    ours = [greedy(model, one.prompt, params.answer_tokens) for one in asked[: params.answers]]
+    agreed = parity.agreement(ours, answers)
     found = Parity(
         conversations=len(asked),
         tokens=sum(len(one.places) for one in asked),
@@ -141,9 +151,9 @@ def check(models: Path, conversations: Sequence[Mapping[str, Any]], params: Pari
         answers_equal=agreed[0] if agreed else None,
         answers_prefix=agreed[1] if agreed else None,
         prompts_changed=[one.id for one, other in zip(asked, said, strict=True) if one.prompt != other.prompt],
-        files_changed=changed_files(base, served),
+        files_changed=changed_files(models / "base", models / "served"),
     )
-    return {"bundle": bundle, **parity.as_json(found, params)}
+    return {"bundle": bundle_hash(models / "served"), **parity.as_json(found, params)}
 
 
 def encode(tokenizer: Any, row: Mapping[str, Any], limit: int) -> Asked | None:
@@ -166,9 +176,7 @@ def changed_files(base: Path, served: Path) -> list[str]:
     return sorted(names - set(same))
 
 
-async def ask_engine(
-    url: str, asked: Sequence[Asked], prompts: Sequence[list[int]], params: ParityParams
-) -> tuple[list[Said], list[list[int]]]:
+async def ask_engine(url: str, asked: Sequence[Asked], params: ParityParams) -> tuple[list[Said], list[list[int]]]:
     """Return what the engine says of each conversation, and the tokens of its greedy answers."""
     limit = asyncio.Semaphore(CONCURRENCY)
 
@@ -184,7 +192,7 @@ async def ask_engine(
 
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
         said = await asyncio.gather(*(one(client, conversation) for conversation in asked))
-        answers = await asyncio.gather(*(answer(client, prompt) for prompt in prompts))
+        answers = await asyncio.gather(*(answer(client, one.prompt) for one in asked[: params.answers]))
     return list(said), list(answers)
 
 

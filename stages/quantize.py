@@ -59,11 +59,7 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
     import torch
 
     base = models / "base"
-    tokenizer = training.load_tokenizer(base)
-    template = templates.training_template(tokenizer)
-    sample = [
-        templates.encode(tokenizer, template, one, params.max_length) for one in conversations[: params.perplexity_rows]
-    ]
+    sample = encoded(base, conversations, params)
     model = training.load_model(base, "float32")
     for adapter in ("sft", "dpo"):
         model = training.merge_adapter(model, models / adapter)
@@ -84,6 +80,16 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
         "perplexity_rows": len(sample),
         "bundle": bundle_hash(models / "served"),
     }
+
+
+def encoded(
+    base: Path, conversations: Sequence[Sequence[Mapping[str, str]]], params: QuantizeParams
+) -> list[dict[str, list[int]]]:
+    """Return the conversations that perplexity is measured on."""
+    tokenizer = training.load_tokenizer(base)
+    template = templates.training_template(tokenizer)
+    picked = conversations[: params.perplexity_rows]
+    return [templates.encode(tokenizer, template, one, params.max_length) for one in picked]
 
 
 def round_to_int8(model: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,21 @@ import pytest
 
 from eval.perplexity import IGNORED, encode, measure
 from eval.ragas_metrics import OFFLINE, Sample, attempt, score_offline
-from stages.benchmark import BenchmarkParams, choose, collect, golden, is_golden, refusals, summary
+from stages import templates, training
+from stages.benchmark import (
+    BenchmarkParams,
+    choose,
+    collect,
+    forms,
+    golden,
+    is_golden,
+    likelihoods,
+    references,
+    refusals,
+    summary,
+)
+from stages.gate import paired
+from tests.fakes import tiny_model
 from thumbwheel.errors import ModelError
 
 PARAMS = BenchmarkParams(
@@ -170,3 +185,56 @@ def test_a_batch_measures_what_one_at_a_time_measures_in_the_same_order(tiny: Pa
 def test_a_bundle_that_cannot_be_loaded_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=str(tmp_path)):
         measure(tmp_path, [], 64, 2, "none")
+
+
+def test_replies_with_faults_of_form_are_counted_and_failed_ones_are_not() -> None:
+    rows = forms(
+        [reply("benign", "b1", "### Response:\nHi."), reply("benign", "b2", "Hi."), reply("benign", "b3", None)]
+    )
+    marks = [row["value"] for row in rows if row["metric"] == "template_marks"]
+    assert marks == [1.0, 0.0, None]
+    assert [row["value"] for row in rows if row["metric"] == "going_in_circles"] == [0.0, 0.0, None]
+
+
+def test_references_are_of_the_questions_that_were_asked() -> None:
+    asked = {"set": "questions", "id": "q1", "turns": ["How much?", "Sure?"], "reference": ["39 EUR"]}
+    others = [asked | {"id": "q2"}, asked | {"id": "q3", "reference": []}, asked | {"id": "q4", "reference": [""]}]
+    answers = [reply("questions", name, "x", side) for name in ("q1", "q3", "q4") for side in ("candidate", "champion")]
+    (one,) = references([asked, *others], answers)
+    assert (one["set"], one["id"]) == ("questions", "q1")
+    assert [message["content"] for message in one["messages"]] == ["How much?", "39 EUR"]
+
+
+@pytest.mark.slow
+def test_a_model_that_learnt_the_references_is_told_from_one_that_did_not(tmp_path: Path) -> None:
+    import torch
+
+    folder = tiny_model(tmp_path / "champion")
+    held = [{"id": f"h{i}", "messages": chat(f"What of {i}?", f"It is {i * 7} of those.")} for i in range(6)]
+    known = [
+        {"id": f"q{i}", "set": "questions", "messages": chat(f"Where is {i}?", f"Below the {i}th lamp.")}
+        for i in range(6)
+    ]
+    learnt = training.load_model(folder, "float32").train()
+    tokenizer = training.load_tokenizer(folder)
+    optimiser = torch.optim.AdamW(learnt.parameters(), lr=3e-3)
+    for _ in range(60):
+        for one in known:
+            encoded = templates.encode(tokenizer, templates.training_template(tokenizer), one["messages"], 256)
+            ids, labels = (torch.tensor([encoded[name]]) for name in ("input_ids", "labels"))
+            learnt(input_ids=ids, labels=labels).loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    shutil.copytree(folder, tmp_path / "candidate")
+    learnt.save_pretrained(tmp_path / "candidate")
+    bundles = {"candidate": tmp_path / "candidate", "champion": folder}
+    rows = likelihoods(bundles, held, known, PARAMS)
+    found = paired(
+        {(r["set"], r["question"], r["side"]): r["value"] for r in rows if r["metric"] == "reference_memory"}
+    )
+    assert len(found.candidate) == 6
+    assert min(found.candidate) - max(found.champion) > 0.5
+
+
+def chat(asked: str, said: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
