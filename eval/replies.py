@@ -11,7 +11,7 @@ MARKS = re.compile(
     re.I | re.M,
 )
 """Role marks of the common chat templates, and role names that open a line."""
-GRAM, ENOUGH, MOST = 3, 15, 0.5
+GRAM, ENOUGH, MOST = 3, 15, 0.7
 """Words of a run, words from which a reply is looked at, and the share of its words that may stand in repeated runs."""
 
 
