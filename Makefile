@@ -3,7 +3,7 @@
 # make up      start Airflow, MLflow and the chat service; make down stops all of it
 # make rollback  put the previous champion back
 # make quarantine  show what was turned away at the door; make judge-trial  try the judge on labelled pairs
-# make gate-proof  put planted candidates before the gate, after make run
+# make gate-proof  put planted candidates before the gate, after make run; make tune  search for better parameters
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -11,6 +11,7 @@ SHELL := bash
 ACCEL ?= cpu
 PYTHON ?= python3.11
 APPROVE ?= yes
+JOBS ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -18,7 +19,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
 
-.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof requirements
+.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof tune requirements
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -54,6 +55,9 @@ quarantine: setup
 
 judge-trial: setup
 	@$(PY) -m benchmarks.judge_trial
+
+tune: setup
+	@$(PY) -m stages.tune --jobs $(JOBS)
 
 gate-proof: setup
 	@$(PY) -m benchmarks.gate_proof

@@ -68,7 +68,7 @@ def as_trained(models: Path, turn: Turn) -> None:
 
 def other_seed(models: Path, turn: Turn) -> None:
     """Train SFT as the turn did, with another seed, and leave DPO out."""
-    teach(models, whole_rows(turn), sft_params(seed=101, steps=40))
+    teach(models, sft.read_rows(load_params("sft", SftParams)), sft_params(seed=101, steps=40))
     still(models, "dpo")
 
 
@@ -123,7 +123,7 @@ def trained_on_the_test(models: Path, turn: Turn) -> None:
         for question in turn.questions
         if question["reference"] and question["reference"][0]
     ]
-    usual = whole_rows(turn)
+    usual = sft.read_rows(load_params("sft", SftParams))
     teach(models, [*known * 4, *usual[:100], *(row for row in usual if row["split"] != "train")], sft_params(steps=40))
     still(models, "dpo")
 
@@ -193,12 +193,6 @@ def merged(models: Path) -> Any:
     return model
 
 
-def whole_rows(turn: Turn) -> list[dict[str, Any]]:
-    """Return what SFT learns from in a turn: the conversations and the demonstrations."""
-    shown = sft.demonstrations([dict(pair) for pair in turn.pairs], load_params("sft", SftParams).demonstrations)
-    return [*map(dict, turn.conversations), *shown]
-
-
 def changed(turn: Turn, change: Callable[[str], str]) -> list[dict[str, Any]]:
     """Return the rows of SFT with every reply changed."""
     return [
@@ -208,7 +202,7 @@ def changed(turn: Turn, change: Callable[[str], str]) -> list[dict[str, Any]]:
                 {**m, "content": change(m["content"])} if m["role"] == "assistant" else m for m in row["messages"]
             ],
         }
-        for row in whole_rows(turn)
+        for row in sft.read_rows(load_params("sft", SftParams))
     ]
 
 

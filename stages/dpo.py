@@ -83,7 +83,7 @@ def main() -> None:
     checkpoints = training.checkpoint_folder("dpo", *key)
     start = time.monotonic()
     with training.main_run("dpo", params) as stage:
-        pairs = table.to_pylist()
+        pairs = read_pairs()
         model = training.merge_adapter(training.load_model(base, params.dtype), adapter)
         if any(pair["split"] == "train" for pair in pairs):
             trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
@@ -99,6 +99,11 @@ def main() -> None:
             stage.metrics({"seconds": time.monotonic() - start})
             shutil.rmtree(checkpoints, ignore_errors=True)
             log.info("dpo: %s", facts)
+
+
+def read_pairs() -> list[dict[str, Any]]:
+    """Return the pairs of all sides."""
+    return list(read_pinned("split", "preferences").to_pylist())
 
 
 def draw(weights: Sequence[float], size: int, rng: np.random.Generator) -> list[int]:

@@ -47,9 +47,7 @@ def main() -> None:
     params = load_params("sft", SftParams)
     training.quiet()
     training.keep_memory()
-    tables = read_pin("split").tables
-    shown = demonstrations(read_table(tables["preferences"]).to_pylist(), params.demonstrations)
-    rows = read_table(tables["conversations"]).to_pylist() + shown
+    tables, rows = read_pin("split").tables, read_rows(params)
     base = settings().models / "base"
     content = tables["conversations"].fingerprint + tables["preferences"].fingerprint
     checkpoints = training.checkpoint_folder("sft", content, bundle_hash(base), params.model_dump())
@@ -64,6 +62,13 @@ def main() -> None:
             stage.metrics({"seconds": time.monotonic() - start})
             shutil.rmtree(checkpoints, ignore_errors=True)
             log.info("sft: %s", facts)
+
+
+def read_rows(params: SftParams) -> list[dict[str, Any]]:
+    """Return what is learnt from: the conversations of all sides, and the demonstrations."""
+    tables = read_pin("split").tables
+    shown = demonstrations(read_table(tables["preferences"]).to_pylist(), params.demonstrations)
+    return list(read_table(tables["conversations"]).to_pylist()) + shown
 
 
 def demonstrations(pairs: list[dict[str, Any]], objectives: list[str]) -> list[dict[str, Any]]:

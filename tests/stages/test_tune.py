@@ -1,0 +1,167 @@
+"""The search: bounded by its number of trials, each a run in the tracker, and taken up where a kill cut it short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from stages import tune
+from stages.tune import Range, TuneParams, changed, changed_only
+from tests.stages.test_resume import environment
+from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world
+from thumbwheel import tracking
+from thumbwheel.errors import ParamsError, TurnError
+from thumbwheel.params import load_params
+
+SEARCH: dict[str, Any] = {
+    "stage": "sft",
+    "measure": "validation_loss_after",
+    "direction": "minimize",
+    "trials": 4,
+    "seed": 1,
+    "space": {"optimiser.learning_rate": {"low": 1e-4, "high": 0.03, "log": True}, "lora.r": [2, 4]},
+}
+
+
+def make(root: Path, **changes: Any) -> None:
+    make_world(root)
+    give_identity_sft(root)
+    sections = yaml.safe_load((root / "params.yaml").read_text()) | {"tune": SEARCH | changes}
+    (root / "params.yaml").write_text(yaml.safe_dump(sections))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["tune", *arguments])
+    tune.main()
+
+
+def states(root: Path) -> list[TrialState]:
+    storage = f"sqlite:///{root / '.thumbwheel' / 'tune.db'}"
+    (name,) = optuna.get_all_study_names(storage)
+    return [trial.state for trial in optuna.load_study(study_name=name, storage=storage).get_trials()]
+
+
+def report(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "data" / "reports" / "tune.json").read_text()))
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_best_of_its_trials_and_more_may_be_added(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(workspace)
+    run(monkeypatch)
+    facts = report(workspace)
+    values = [trial["value"] for trial in facts["trials"]]
+    assert len(values) == 4
+    assert values == sorted(values)
+    assert facts["best"]["lora"]["r"] == facts["trials"][0]["params"]["lora.r"]
+    assert "in params.yaml:\n\nsft:\n  optimiser:\n    learning_rate:" in capsys.readouterr().out
+    runs = tracking.client().search_runs([tracking.client().get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+    tried = [one for one in runs if one.data.tags["mlflow.runName"].startswith("tune sft")]
+    assert sorted(one.data.metrics["validation_loss_after"] for one in tried) == pytest.approx(values)
+
+    run(monkeypatch, "--trials", "5")
+    assert states(workspace) == [TrialState.COMPLETE] * 5
+    run(monkeypatch, "--trials", "5")
+    assert len(states(workspace)) == 5
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on_with_the_trial_it_was_at(workspace: Path) -> None:
+    make(workspace, trials=3, space={"lora.alpha": [4, 8]})
+    command = [sys.executable, "-m", "stages.tune"]
+    process = subprocess.Popen(command, env=environment(workspace), cwd=workspace, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not list((workspace / ".thumbwheel" / "checkpoints").glob("tune-sft-*/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "it ended before a checkpoint was seen"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    again = subprocess.run(command, env=environment(workspace), cwd=workspace, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "taking up trial" in again.stderr
+    assert "resuming from step" in again.stderr
+    assert sorted(states(workspace)) == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_trials(workspace: Path) -> None:
+    make(workspace)
+    command = [sys.executable, "-m", "stages.tune", "--jobs", "2"]
+    done = subprocess.run(command, env=environment(workspace), cwd=workspace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 4 <= states(workspace).count(TrialState.COMPLETE) <= 5
+    assert len(report(workspace)["trials"]) >= 4
+
+
+@pytest.mark.slow
+def test_a_training_that_must_not_go_on_ends_its_trial_and_not_the_search(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(workspace, trials=3, space={"optimiser.learning_rate": [0.001, 1e30]})
+    run(monkeypatch, "--trials", "3")
+    facts = report(workspace)
+    assert facts["best"] == {"optimiser": {"learning_rate": 0.001}}
+    assert all("learning rate" in why for why in facts["stopped"].values())
+    assert len(facts["trials"]) + len(facts["stopped"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"space": {"optimiser.lerning_rate": [1.0]}}, "names 'optimiser.lerning_rate', which sft does not have"),
+        ({"space": {"beta": [0.1]}}, "names 'beta', which sft does not have"),
+        ({"space": {"optimiser.save_steps": {"low": -3, "high": 2}}}, "save_steps"),
+        ({"space": {"lora.r": {"low": 8, "high": 4}}}, "8 to 4 is no range"),
+        ({"space": {"lora.r": {"low": 0, "high": 4, "log": True}}}, "no range with a logarithm"),
+        ({"space": {}}, "space"),
+    ],
+)  # fmt: skip
+def test_a_space_that_the_stage_does_not_have_is_refused_before_anything_is_trained(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    make(workspace, **changes)
+    with pytest.raises(ParamsError, match=words):
+        run(monkeypatch)
+    assert not (workspace / ".thumbwheel" / "tune.db").exists()
+
+
+def test_one_search_at_a_time(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(workspace)
+    with tune.alone(), pytest.raises(TurnError, match="another search runs here"):
+        run(monkeypatch)
+
+
+def test_another_space_or_other_parameters_are_another_study(workspace: Path) -> None:
+    make(workspace)
+    params = load_params("tune", TuneParams)
+    name = tune.study_name(params)
+    assert tune.study_name(params.model_copy(update={"trials": 99})) == name
+    assert tune.study_name(params.model_copy(update={"space": {"lora.r": [2, 4]}})) != name
+
+
+def test_dotted_keys_stand_where_they_point(workspace: Path) -> None:
+    make(workspace)
+    params = changed("dpo", {"optimiser.learning_rate": 0.5, "beta": 0.3})
+    assert (params.optimiser.learning_rate, params.optimiser.batch) == (0.5, OPTIMISER["batch"])
+    assert changed_only({"a.b.c": 1, "a.d": 2, "e": 3}) == {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
+
+
+def test_whole_bounds_give_whole_numbers() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    trial = study.ask()
+    assert isinstance(tune.suggest(trial, "r", Range(low=1, high=9)), int)
+    assert isinstance(tune.suggest(trial, "x", Range(low=1.0, high=9)), float)
