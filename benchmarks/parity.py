@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from stages import parity, quantize, training
+from stages import adapters, parity, quantize, training
 from stages.parity import ParityParams
 from thumbwheel.command import run
 from thumbwheel.lake import read_pinned
@@ -57,11 +57,11 @@ def as_released(models: Path) -> None:
     (models / "served").symlink_to((settings().models / "served").resolve())
 
 
-def built(models: Path, adapters: Sequence[str] = parity.ADAPTERS, kind: str = KIND) -> None:
+def built(models: Path, names: Sequence[str] = parity.ADAPTERS, kind: str = KIND) -> None:
     """Write a bundle with each adapter merged as often as it is named."""
     model = training.load_model(models / "base", "float32")
-    for adapter in adapters:
-        model = training.merge_adapter(model, models / adapter)
+    for name in names:
+        model = adapters.merge_adapter(model, models / name)
     if kind == "w8a8":
         quantize.round_to_int8(model)
     else:

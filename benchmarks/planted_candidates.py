@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import dpo, quantize, sft, training
+from stages import adapters, dpo, quantize, sft, training
 from stages.dpo import DpoParams
 from stages.quantize import QuantizeParams
 from stages.sft import SftParams
@@ -171,7 +171,7 @@ def unmerged(models: Path, turn: Turn) -> None:
     """Serve a bundle into which the SFT adapter was not merged."""
     as_trained(models, turn)
     facts = json.loads((settings().reports / "quantize.json").read_text())
-    model = training.merge_adapter(training.load_model(models / "base", "float32"), models / "dpo")
+    model = adapters.merge_adapter(training.load_model(models / "base", "float32"), models / "dpo")
     quantize.round_to_int8(model)
     (models / "served").mkdir()
     quantize.write_bundle(model, models / "base", models / "served", "w8a8")
@@ -189,7 +189,7 @@ def merged(models: Path) -> Any:
     """Return the base with both adapters merged, in float32."""
     model = training.load_model(models / "base", "float32")
     for name in ("sft", "dpo"):
-        model = training.merge_adapter(model, models / name)
+        model = adapters.merge_adapter(model, models / name)
     return model
 
 
@@ -225,15 +225,15 @@ def teach(models: Path, rows: list[dict[str, Any]], params: SftParams) -> None:
     """Train the SFT adapter of a candidate."""
     trainer, _ = sft.make_trainer(rows, models / "base", models.parent / "checkpoints", params, None)
     sft.train(trainer, None)
-    training.save_adapter(trainer, models / "sft")
+    adapters.save_adapter(trainer, models / "sft")
 
 
 def prefer(models: Path, pairs: list[dict[str, Any]], params: DpoParams) -> None:
     """Train the DPO adapter of a candidate over its SFT adapter."""
-    model = training.merge_adapter(training.load_model(models / "base", params.dtype), models / "sft")
+    model = adapters.merge_adapter(training.load_model(models / "base", params.dtype), models / "sft")
     trainer, _ = dpo.make_trainer(model, pairs, models / "base", models.parent / "checkpoints", params, None)
     dpo.train(trainer, None)
-    training.save_adapter(trainer, models / "dpo")
+    adapters.save_adapter(trainer, models / "dpo")
 
 
 def still(models: Path, name: str) -> None:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from eval.statistics import exact_share, paired_bootstrap
-from stages import training
+from stages import adapters, training
+from stages.adapters import LoraParams
 from stages.sentinel import SentinelParams, case, likelihood, seen, watch, without_adapter
-from stages.training import LoraParams, OptimiserParams
+from stages.training import OptimiserParams
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
@@ -79,17 +80,17 @@ def main() -> None:
     training.keep_memory()
     table = read_pinned("split", "preferences")
     base, adapter = settings().models / "base", settings().models / "sft"
-    key = (fingerprint(table), bundle_hash(base), training.adapter_hash(adapter), params.model_dump())
+    key = (fingerprint(table), bundle_hash(base), adapters.adapter_hash(adapter), params.model_dump())
     checkpoints = training.checkpoint_folder("dpo", *key)
     start = time.monotonic()
     with training.main_run("dpo", params) as stage:
         pairs = read_pairs()
-        model = training.merge_adapter(training.load_model(base, params.dtype), adapter)
+        model = adapters.merge_adapter(training.load_model(base, params.dtype), adapter)
         if any(pair["split"] == "train" for pair in pairs):
             trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
             facts |= train(trainer, training.last_checkpoint(checkpoints))
             facts |= held_out(trainer, validation(pairs, params), params)
-            training.save_adapter(trainer, settings().models / "dpo")
+            adapters.save_adapter(trainer, settings().models / "dpo")
         else:
             log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
             facts = save_identity(model, params.lora, params.seed, settings().models / "dpo")
@@ -166,7 +167,7 @@ def make_trainer(
         train_dataset=Dataset.from_list([as_dialogue(pair) for pair in order]),
         eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in held]) if held else None,
         processing_class=tokenizer,
-        peft_config=training.lora_config(params.lora),
+        peft_config=adapters.lora_config(params.lora),
         callbacks=training.callbacks(stage, params.optimiser, bool(held)),
     )
     shown = [dialogue(pair, "chosen") for pair in held or order]
@@ -261,8 +262,8 @@ def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict
     torch.manual_seed(seed)
     if training.is_main():
         with whole_folder(target) as folder:
-            get_peft_model(model, training.lora_config(lora)).save_pretrained(folder)
-            training.clean_adapter(folder)
+            get_peft_model(model, adapters.lora_config(lora)).save_pretrained(folder)
+            adapters.clean_adapter(folder)
     return {"pairs": 0, "pairs_seen": 0, "steps": 0, "note": "no pairs: the adapter changes nothing"}
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import templates, training
+from stages import adapters, templates, training
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.folders import whole_folder
@@ -62,7 +62,7 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
     sample = encoded(base, conversations, params)
     model = training.load_model(base, "float32")
     for adapter in ("sft", "dpo"):
-        model = training.merge_adapter(model, models / adapter)
+        model = adapters.merge_adapter(model, models / adapter)
     before = perplexity(model.to(training.device()).eval(), sample)
     if params.format == "w8a8":
         round_to_int8(model)

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages import templates, training
+from stages import adapters, templates, training
+from stages.adapters import LoraParams
 from stages.sentinel import SentinelParams, seen, watch
-from stages.training import LoraParams, OptimiserParams
+from stages.training import OptimiserParams
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
@@ -55,7 +56,7 @@ def main() -> None:
     with training.main_run("sft", params) as stage:
         trainer, counts = make_trainer(rows, base, checkpoints, params, stage)
         facts = train(trainer, training.last_checkpoint(checkpoints)) | counts
-        training.save_adapter(trainer, settings().models / "sft")
+        adapters.save_adapter(trainer, settings().models / "sft")
         if stage is not None:
             write_json(settings().reports / "sft.json", facts)
             stage.metrics({name: value for name, value in facts.items() if value is not None})
@@ -128,7 +129,7 @@ def make_trainer(
         train_dataset=Dataset.from_list(scheduled),
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
-        peft_config=training.lora_config(params.lora),
+        peft_config=adapters.lora_config(params.lora),
         callbacks=training.callbacks(stage, o, bool(validation)),
     )
     counts = {

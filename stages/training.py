@@ -21,7 +21,6 @@ from pydantic import Field, model_validator
 
 from thumbwheel import processes, tracking
 from thumbwheel.errors import ModelError, TrainingError
-from thumbwheel.folders import whole_folder
 from thumbwheel.params import Params
 from thumbwheel.settings import settings
 
@@ -37,15 +36,6 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt(3)."""
 BUCKET = 8
 """Batches that are sorted by length together: enough to save padding, few enough to stay random."""
-
-
-class LoraParams(Params):
-    """Shape of an adapter. `targets` is `all-linear` or module names; `dropout` a probability."""
-
-    r: int
-    alpha: int
-    dropout: float
-    targets: str | list[str]
 
 
 class OptimiserParams(Params):
@@ -126,8 +116,8 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    _require(folder, "config.json")
-    tokenizer = _loaded(folder, AutoTokenizer.from_pretrained)
+    require(folder, "config.json")
+    tokenizer = loaded(folder, AutoTokenizer.from_pretrained)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
 
@@ -140,74 +130,13 @@ def load_model(folder: Path, dtype: str) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    _require(folder, "config.json")
-    return _loaded(folder, AutoModelForCausalLM.from_pretrained, dtype=dtype)
+    require(folder, "config.json")
+    return loaded(folder, AutoModelForCausalLM.from_pretrained, dtype=dtype)
 
 
 def device() -> str:
     """Return where models compute outside the trainers, which choose for themselves."""
     return "cuda" if settings().accelerator == "cuda" else "cpu"
-
-
-def merge_adapter(model: Any, folder: Path) -> Any:
-    """Return `model` with the LoRA adapter in `folder` added into its weights.
-
-    Raises:
-        ModelError: the folder is missing, damaged, or made for another model.
-    """
-    from peft import PeftModel
-
-    _require(folder, "adapter_config.json")
-    merged: Any = _loaded(folder, lambda path: PeftModel.from_pretrained(model, path)).merge_and_unload()
-    return merged
-
-
-def lora_config(params: LoraParams) -> Any:
-    """Return the PEFT configuration of a fresh adapter."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=params.r,
-        lora_alpha=params.alpha,
-        lora_dropout=params.dropout,
-        target_modules=params.targets,
-        task_type="CAUSAL_LM",
-    )
-
-
-def save_adapter(trainer: Any, target: Path) -> None:
-    """Put a trained adapter in its place; all processes take part in gathering the weights, the main one writes."""
-    part = target.with_name(f".{target.name}.gathered")
-    trainer.save_model(str(part))
-    if is_main():
-        clean_adapter(part)
-        with whole_folder(target) as folder:
-            shutil.copytree(part, folder, dirs_exist_ok=True)
-        shutil.rmtree(part)
-    trainer.accelerator.wait_for_everyone()
-
-
-def adapter_hash(folder: Path) -> str:
-    """Return the SHA-256, in hex, of an adapter's weights.
-
-    Raises:
-        ModelError: there is no adapter in `folder`.
-    """
-    _require(folder, "adapter_model.safetensors")
-    with (folder / "adapter_model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def clean_adapter(folder: Path) -> None:
-    """Leave in a saved adapter only what defines it, naming its base by the place in this repository."""
-    for path in folder.iterdir():
-        if path.name not in ("adapter_config.json", "adapter_model.safetensors"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = "models/base"
-    if isinstance(config.get("target_modules"), list):  # PEFT keeps a set, whose order changes from run to run
-        config["target_modules"].sort()
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 
 def schedule(lengths: Sequence[int], epochs: float, batch: int, steps: int, rng: np.random.Generator) -> list[int]:
@@ -399,12 +328,14 @@ def _one_epoch(lengths: Sequence[int], batch: int, rng: np.random.Generator) -> 
     return [j for k in rng.permutation(len(full)) for j in full[k]] + [j for one in rest for j in one]
 
 
-def _require(folder: Path, file: str) -> None:
+def require(folder: Path, file: str) -> None:
+    """Raise `ModelError` where a file of a model is missing."""
     if not (folder / file).is_file():
         raise ModelError(f"{folder} holds no model (no {file}); make it with: dvc repro.")
 
 
-def _loaded(folder: Path, load: Any, **options: Any) -> Any:
+def loaded(folder: Path, load: Any, **options: Any) -> Any:
+    """Return what `load` makes of a folder; whatever it raises becomes one `ModelError`."""
     try:
         return load(folder, **options)
     except Exception as error:  # readers of weights and configs raise many unrelated classes

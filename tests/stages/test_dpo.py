@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import dpo, training
+from stages import adapters, dpo, training
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
 from thumbwheel.errors import ModelError, ParamsError, TrainingError
 
@@ -56,7 +56,7 @@ def test_without_pairs_the_adapter_changes_nothing_and_the_report_says_so(worksp
     give_identity_sft(workspace)
     dpo.main()
     base = workspace / "models" / "base"
-    merged = training.merge_adapter(training.load_model(base, "float32"), workspace / "models" / "dpo").state_dict()
+    merged = adapters.merge_adapter(training.load_model(base, "float32"), workspace / "models" / "dpo").state_dict()
     plain = training.load_model(base, "float32").state_dict()
     assert all((merged[name] == weight).all() for name, weight in plain.items())
     assert "no pairs" in str(report(workspace)["note"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages import dpo, parity, quantize, training
+from stages import adapters, dpo, parity, quantize, training
 from stages.parity import ParityParams, changed_files, choose, encode
 from tests.fakes import tiny_model
 from tests.stages.worlds import make_world
@@ -48,7 +48,7 @@ def models(workspace: Path) -> Path:
     make_world(workspace)
     models = workspace / "models"
     tiny_model(models / "base", hidden=64)
-    lora = training.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
+    lora = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
     for seed, name in enumerate(parity.ADAPTERS):
         dpo.save_identity(training.load_model(models / "base", "float32"), lora, seed, models / name)
         path = models / name / "adapter_model.safetensors"
@@ -58,11 +58,11 @@ def models(workspace: Path) -> Path:
     return models
 
 
-def merged(models: Path, adapters: tuple[str, ...] = parity.ADAPTERS) -> None:
+def merged(models: Path, names: tuple[str, ...] = parity.ADAPTERS) -> None:
     """Write the bundle in bfloat16 with some adapters merged, each as often as it is named."""
     model = training.load_model(models / "base", "float32")
-    for adapter in adapters:
-        model = training.merge_adapter(model, models / adapter)
+    for name in names:
+        model = adapters.merge_adapter(model, models / name)
     (models / "served").mkdir()
     quantize.write_bundle(model.to(torch.bfloat16), models / "base", models / "served", "bf16")
 

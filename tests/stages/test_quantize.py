@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages import dpo, quantize, templates, training
+from stages import adapters, dpo, quantize, templates, training
 from tests.stages.worlds import make_world, write_params
 from thumbwheel.bundle import bundle_hash
 
@@ -18,7 +18,7 @@ from thumbwheel.bundle import bundle_hash
 def world(workspace: Path) -> Path:
     """A tiny base with two adapters: SFT moves one weight, DPO none."""
     make_world(workspace)
-    lora = training.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
+    lora = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
     for name in ("sft", "dpo"):
         base = training.load_model(workspace / "models" / "base", "float32")
         dpo.save_identity(base, lora, 1, workspace / "models" / name)

@@ -68,9 +68,9 @@ def make_world(root: Path, pairs: int = 16) -> Path:
 
 def give_identity_sft(root: Path) -> None:
     """Put an adapter that changes nothing where SFT would have left its own."""
-    from stages import dpo, training
+    from stages import adapters, dpo, training
 
-    params = training.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
+    params = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
     dpo.save_identity(training.load_model(root / "models" / "base", "float32"), params, 1, root / "models" / "sft")
 
 
