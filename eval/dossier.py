@@ -11,6 +11,8 @@ from eval import radar
 
 TEMPLATE = Path(__file__).with_name("dossier.html.j2")
 WIDTH, PADDING = 220.0, 10.0
+SIDE, EDGE = 220.0, 44.0
+"""Of the picture of a trade-off: its square, and the room for words at its left and foot."""
 OPEN_ANSWERS = 8
 """How many of the answers side by side are shown at once; the rest unfold."""
 OUTCOMES = {
@@ -51,6 +53,24 @@ class Dial:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One setting of the weights in a picture of the trade-off, with the weights in words."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Held-out accuracy of two objectives, one across and one upwards, as their weights change."""
+
+    across: str
+    up: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
 class Contents:
     """All that the page shows beside the decision: tables, pictures, answers, and where data and models come from."""
 
@@ -63,6 +83,8 @@ class Contents:
     comparisons: Sequence[Comparison] = ()
     data: Sequence[Mapping[str, Any]] = ()
     models: Sequence[Mapping[str, Any]] = ()
+    trade_off: Sequence[Mapping[str, Any]] = ()
+    """What other weights of DPO's objectives would have given, as `dpo.json` has it."""
 
 
 def render(gate: Mapping[str, Any], contents: Contents) -> str:
@@ -79,11 +101,14 @@ def render(gate: Mapping[str, Any], contents: Contents) -> str:
         kinds=KINDS,
         dials={line["name"]: dial(line) for line in gate["criteria"]},
         width=WIDTH,
+        side=SIDE,
+        edge=EDGE,
         contents=contents,
         rows=[*contents.categories, *([contents.overall] if contents.overall else [])],
         open_answers=OPEN_ANSWERS,
         radar=radar.radar(contents.categories),
         picture=radar,
+        curve=curve(contents.trade_off),
     )
 
 
@@ -131,6 +156,20 @@ def dial(line: Mapping[str, Any]) -> Dial | None:
     return Dial(
         place(low), place(high), place(sign * line["delta"]), None if zero is None else place(zero), place(limit)
     )
+
+
+def curve(found: Sequence[Mapping[str, Any]]) -> Curve | None:
+    """Return where the trade-off between the first two objectives is drawn, or None where there is none to see."""
+    ended = [one for one in found if "stopped" not in one]
+    names = sorted({name for one in ended for name in one["objectives"]})[:2]
+    if len(names) < 2 or len(ended) < 2 or any(f"{name}_accuracy" not in one for one in ended for name in names):
+        return None
+    points = []
+    for one in ended:
+        across, up = (one[f"{name}_accuracy"] for name in names)
+        label = " : ".join(f"{one['objectives'].get(name, 0.0):g}" for name in names)
+        points.append(Point(EDGE + across * SIDE, EDGE / 2 + (1 - up) * SIDE, label))
+    return Curve(names[0], names[1], tuple(sorted(points, key=lambda point: point.x)))
 
 
 def worst_first(comparisons: Sequence[Comparison], count: int) -> list[Comparison]:

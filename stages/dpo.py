@@ -65,6 +65,8 @@ class DpoParams(Params):
     lora: LoraParams
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
+    trade_off: list[dict[str, float]]
+    """Other weights of the objectives, each trained anew for the report and not kept; none by default."""
 
     @model_validator(mode="after")
     def _smooths_where_it_must(self) -> Self:
@@ -90,6 +92,7 @@ def main() -> None:
             trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
             facts |= train(trainer, training.last_checkpoint(checkpoints))
             facts |= held_out(trainer, validation(pairs, params), params)
+            facts |= {"trade_off": trade_off(pairs, base, adapter, params, key)} if params.trade_off else {}
             adapters.save_adapter(trainer, settings().models / "dpo")
         else:
             log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
@@ -224,6 +227,30 @@ def dialogue(pair: Mapping[str, Any], side: str) -> list[dict[str, str]]:
     ]
 
 
+def trade_off(
+    pairs: list[dict[str, Any]], base: Path, adapter: Path, params: DpoParams, key: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Return what other weights of the objectives would have given on the held-out pairs, each from a training anew.
+
+    `key` is what the checkpoints depend on besides the weights.
+    """
+    found: list[dict[str, Any]] = []
+    for weights in params.trade_off:
+        other = params.model_copy(update={"objectives": weights, "trade_off": []})
+        folder = training.checkpoint_folder("dpo-trade-off", *key, weights)
+        model = adapters.merge_adapter(training.load_model(base, other.dtype), adapter)
+        trainer, _ = make_trainer(model, pairs, base, folder, other, None)
+        try:
+            train(trainer, training.last_checkpoint(folder))
+            facts = held_out(trainer, validation(pairs, other), other) | seen(trainer)
+        except TrainingError as error:
+            facts = {"stopped": str(error)}
+        found.append({"objectives": weights, **facts})
+        if training.is_main():
+            shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
 def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams) -> dict[str, Any]:
     """Return, for each objective, how many held-out pairs are ranked right and by what margin, with 90 % intervals.
 
@@ -250,7 +277,9 @@ def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams
         facts[f"{objective}_pairs"] = len(values)
         for name, found in (("accuracy", right), ("margin", margin)):
             facts |= {f"{objective}_{name}": training.rounded(found.mean)}
-            facts |= {f"{objective}_{name}_{end}": training.rounded(getattr(found, end)) for end in ("low", "high")}
+            told = len(values) > 1 or name == "accuracy"  # one margin alone tells nothing of their spread
+            for end in ("low", "high"):
+                facts[f"{objective}_{name}_{end}"] = training.rounded(getattr(found, end)) if told else None
     return facts
 
 

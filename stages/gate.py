@@ -90,6 +90,7 @@ def contents(tables: Tables, measured: Mapping[str, Measurement], shown: Sequenc
         preferred=tally(win_rates(tables.verdicts)),
         comparisons=shown,
         data=data_steps({name: read_pin(name) for name in DATA_STAGES}),
+        trade_off=read_report(settings().reports / "dpo.json", "dpo").get("trade_off", []),
         models=model_steps({name: read_report(settings().reports / f"{name}.json", name) for name in MODEL_STAGES}),
     )
 

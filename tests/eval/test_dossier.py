@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.criteria import Criterion, Line
-from eval.dossier import PADDING, WIDTH, Comparison, Contents, dial, number, render, worst_first
+from eval.dossier import PADDING, WIDTH, Comparison, Contents, curve, dial, number, render, worst_first
 
 
 def line(**changes: Any) -> dict[str, Any]:
@@ -71,6 +71,36 @@ def test_parity_is_shown_with_what_it_cannot_tell() -> None:
 def test_the_faults_of_a_bundle_are_named() -> None:
     page = render(gate(parity=parity(faults=["adapter dpo is present at 0.01 of its scale"])), Contents())
     assert "another model</span></span>\nadapter dpo is present at 0.01 of its scale." in page
+
+
+TRADED = [
+    {
+        "objectives": {"helpful": 1.0, "safe": weight},
+        **{f"{name}_pairs": 12 for name in ("helpful", "safe")},
+        **{f"{name}_{what}{end}": value for name, value in (("helpful", one), ("safe", other))
+           for what in ("accuracy", "margin") for end in ("", "_low", "_high")},
+    }
+    for weight, one, other in ((0.2, 0.9, 0.5), (1.0, 0.7, 0.8), (5.0, 0.4, 1.0))
+]  # fmt: skip
+
+
+def test_the_trade_off_of_three_weights_is_a_curve_and_a_table() -> None:
+    drawn = curve(TRADED)
+    assert drawn is not None
+    assert [point.label for point in drawn.points] == ["1 : 5", "1 : 1", "1 : 0.2"]
+    assert [point.y for point in drawn.points] == sorted(point.y for point in drawn.points)
+    page = render(gate(), Contents(trade_off=TRADED))
+    assert "helpful 1, safe 0.2" in page
+    assert page.count('r="5"') == 3
+
+
+def test_a_trade_off_without_two_ended_trainings_or_held_out_pairs_is_told_in_words() -> None:
+    stopped = [{"objectives": {"helpful": 1.0, "safe": 9.0}, "stopped": "the model collapses at step 3"}]
+    assert curve([*stopped, TRADED[0]]) is None
+    assert "the model collapses at step 3" in render(gate(), Contents(trade_off=[*stopped, TRADED[0]]))
+    bare = [{"objectives": {"helpful": 1.0, "safe": 1.0}}] * 2
+    assert curve(bare) is None
+    assert render(gate(), Contents(trade_off=bare)).count("no held-out pair") == 4
 
 
 def test_texts_of_models_and_users_are_escaped() -> None:

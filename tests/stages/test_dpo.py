@@ -116,3 +116,20 @@ def test_held_out_pairs_have_their_accuracy_and_margin_with_intervals_by_objecti
     assert facts["helpful_accuracy_low"] < facts["helpful_accuracy"] == facts["validation_accuracy_after"] == 1.0
     assert facts["helpful_margin_low"] < facts["helpful_margin"] < facts["helpful_margin_high"]
     assert facts["helpful_margin"] == pytest.approx(facts["validation_margin_after"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_other_weights_are_tried_for_the_report_and_change_nothing_of_the_adapter(workspace: Path) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    dpo.main()
+    alone = adapters.adapter_hash(workspace / "models" / "dpo")
+    weights = [{"helpful": 1.0, "safe": 0.2}, {"helpful": 1.0, "safe": 1.0}, {"helpful": 0.2, "safe": 1.0}]
+    write_params(workspace, dpo={"trade_off": weights})
+    dpo.main()
+    found = report(workspace)["trade_off"]
+    assert [one["objectives"] for one in found] == weights
+    assert len({one["helpful_margin"] for one in found}) == 3
+    assert found[1]["helpful_margin"] == report(workspace)["helpful_margin"]
+    assert adapters.adapter_hash(workspace / "models" / "dpo") == alone
+    assert not list((workspace / ".thumbwheel" / "checkpoints").iterdir())

@@ -46,6 +46,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "beta": 0.1,
         "sft_weight": 0.0,
         "objectives": {"helpful": 1.0, "safe": 1.0},
+        "trade_off": [],
         "lora": LORA,
         "optimiser": OPTIMISER,
         "sentinel": None,
