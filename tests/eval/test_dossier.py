@@ -91,7 +91,7 @@ def test_the_trade_off_of_three_weights_is_a_curve_and_a_table() -> None:
     assert [point.y for point in drawn.points] == sorted(point.y for point in drawn.points)
     page = render(gate(), Contents(trade_off=TRADED))
     assert "helpful 1, safe 0.2" in page
-    assert page.count('r="5"') == 3
+    assert page.count('fill="var(--mark)"') == 3
 
 
 def test_a_trade_off_without_two_ended_trainings_or_held_out_pairs_is_told_in_words() -> None:
