@@ -24,7 +24,6 @@ from thumbwheel.settings import REPOSITORY
         ("zero3", "dpo", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("zero3_offload", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("ddp", "sft", "DistributedDataParallel, 2 processes"),
-        ("ddp", "dpo", "DistributedDataParallel, 2 processes"),
     ],
 )
 def test_two_processes_train_and_one_adapter_comes_of_it(

@@ -68,8 +68,8 @@ def merged(models: Path, names: tuple[str, ...] = parity.ADAPTERS) -> None:
 
 
 def other_words(models: Path) -> None:
-    """Write the right weights with words in the chat template that training did not see."""
-    merged(models)
+    """Write a bundle without the DPO adapter, and with words in the chat template that training did not see."""
+    merged(models, ("sft",))
     template = models / "served" / "chat_template.jinja"
     template.write_text("{{ 'Be brief. ' }}" + template.read_text())
 
@@ -79,11 +79,10 @@ def other_words(models: Path) -> None:
     ("plant", "scales", "words"),
     [
         (merged, (1, 1), []),
-        (other_words, (1, 1), ["chat_template.jinja is not", "4 of 4 prompts into other tokens"]),
-        (lambda models: merged(models, ("sft",)), (1, 0), ["adapter dpo is present at 0.00 "]),
+        (other_words, (1, 0), ["chat_template.jinja is not", "4 of 4 prompts into other", "dpo is present at 0.00 "]),
         (lambda models: merged(models, ("sft", "sft", "dpo")), (2, 1), ["adapter sft is present at"]),
     ],
-    ids=["right", "template", "unmerged", "scale"],
+    ids=["right", "template and unmerged", "scale"],
 )
 def test_a_bundle_is_named_by_what_is_wrong_with_it(
     models: Path, plant: Callable[[Path], None], scales: tuple[float, float], words: list[str]
