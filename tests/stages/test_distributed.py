@@ -15,26 +15,32 @@ from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.settings import REPOSITORY
 
+LAUNCHERS = {
+    "zero3": ["accelerate.commands.launch", "--config_file", "stages/accelerate/zero3.yaml"],
+    "offload": ["accelerate.commands.launch", "--config_file", "stages/accelerate/zero3_offload.yaml"],
+    "ddp": ["torch.distributed.run", "--nproc-per-node", "2"],
+}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "stage", "engine"),
+    ("launcher", "stage", "engine"),
     [
         ("zero3", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("zero3", "dpo", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
-        ("zero3_offload", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
+        ("offload", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("ddp", "sft", "DistributedDataParallel, 2 processes"),
     ],
+    ids=["zero3-sft", "zero3-dpo", "offload-sft", "ddp-sft"],
 )
 def test_two_processes_train_and_one_adapter_comes_of_it(
-    workspace: Path, tmp_path_factory: pytest.TempPathFactory, config: str, stage: str, engine: str
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, launcher: str, stage: str, engine: str
 ) -> None:
     make_world(workspace)
     give_identity_sft(workspace)
     write_params(workspace, **{stage: {"sentinel": LIMITS, "optimiser": OPTIMISER | {"patience": 5}}})
     before = bundle_hash(workspace / "models" / "base")
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--config_file", str(REPOSITORY / "stages" / "accelerate" / f"{config}.yaml"), "-m", f"stages.{stage}"]
+    launch = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", f"stages.{stage}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "THUMBWHEEL_LOG": "INFO"}
     environment["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.getbasetemp() / "torch_extensions")
     done = subprocess.run(launch, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
