@@ -40,7 +40,7 @@ ADAPTERS = ("sft", "dpo")
 SLOPE = 0.1
 """How far an adapter's scale is moved to either side for its slope."""
 STEPS = 5
-NEAR, FAR = 0.05, 3.0
+NEAR, FAR = 0.1, 3.0
 """A scale is found when it moves by less than this, and is looked for no farther than that."""
 CONCURRENCY = 8
 TIMEOUT_SECONDS = 300.0
