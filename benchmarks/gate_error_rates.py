@@ -41,8 +41,8 @@ WORLDS = (
     replace(FINE, name="grounded answers at the limit (0.05 less)", less_grounded=0.05),
     replace(FINE, name="failed answers at the limit (5 %)", failures=0.05),
     replace(FINE, name="test answers learnt, at the limit (0.5 nats)", learnt=0.5),
-    replace(FINE, name="template marks at the limit (5 points more)", marks=0.05),
-    replace(FINE, name="going in circles at the limit (10 points more)", more_circles=0.1),
+    replace(FINE, name="template marks at the limit (5 %)", marks=0.05),
+    replace(FINE, name="going in circles at the limit (20 points more)", more_circles=0.2),
     replace(FINE, name="20 points fewer refusals", fewer_refusals=0.2),
 )
 GAINS = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
