@@ -27,7 +27,7 @@ from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
 from thumbwheel.folders import whole_folder
-from thumbwheel.lake import fingerprint, read_pinned, write_json
+from thumbwheel.lake import read_pin, read_pinned, write_json
 from thumbwheel.params import Params, load_params
 from thumbwheel.settings import settings
 
@@ -80,9 +80,9 @@ def main() -> None:
     params = load_params("dpo", DpoParams)
     training.quiet()
     training.keep_memory()
-    table = read_pinned("split", "preferences")
+    content = read_pin("split").tables["preferences"].fingerprint
     base, adapter = settings().models / "base", settings().models / "sft"
-    key = (fingerprint(table), bundle_hash(base), adapters.adapter_hash(adapter), params.model_dump())
+    key = (content, bundle_hash(base), adapters.adapter_hash(adapter), params.model_dump())
     checkpoints = training.checkpoint_folder("dpo", *key)
     start = time.monotonic()
     with training.main_run("dpo", params) as stage:

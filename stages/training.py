@@ -170,9 +170,7 @@ def last_checkpoint(folder: Path) -> str | None:
                 shutil.rmtree(path, ignore_errors=True)
     if not whole:
         return None
-    step, path = max(whole)
-    log.info("resuming from step %d", step)
-    return str(path)
+    return str(max(whole)[1])
 
 
 def trainer_arguments(folder: Path, optimiser: OptimiserParams, seed: int, validates: bool) -> dict[str, Any]:
@@ -263,6 +261,7 @@ def fit(trainer: Any, checkpoint: str | None) -> tuple[dict[str, float], dict[st
         TrainingError: the disk is full. What was written before stays, and the next run goes on from there.
     """
     if checkpoint is not None:
+        log.info("resuming from step %s", checkpoint.rpartition("-")[2])
         trainer.args.eval_on_start = False  # the history has it, and it would count against the patience
     try:
         trainer.train(resume_from_checkpoint=checkpoint)

@@ -194,7 +194,7 @@ def try_out(trial: Trial, params: TuneParams) -> float:
     tried = changed(params.stage, values)
     with tracking.stage_run(f"tune {params.stage} {trial.number}", tried) as found:
         try:
-            facts = train(params.stage, tried, found)
+            facts = train(params.stage, tried, found, trial.study.study_name)
         except TrainingError as error:
             found.tag("stopped", str(error))
             trial.set_user_attr("stopped", str(error))
@@ -217,13 +217,12 @@ def suggest(trial: Trial, name: str, space: Range | list[int | float | str]) -> 
     return trial.suggest_float(name, space.low, space.high, log=space.log)
 
 
-def train(stage: str, params: SftParams | DpoParams, found: tracking.StageRun) -> dict[str, Any]:
+def train(stage: str, params: SftParams | DpoParams, found: tracking.StageRun, study: str) -> dict[str, Any]:
     """Return what the stage would report of a training with these parameters; its adapter is not kept."""
     training.quiet()
     training.keep_memory()
     base = settings().models / "base"
-    parts = [read_pin("split").tables[name].fingerprint for name in ("conversations", "preferences")]
-    folder = training.checkpoint_folder(f"tune-{stage}", parts, bundle_hash(base), params.model_dump())
+    folder = training.checkpoint_folder(f"tune-{stage}", study, params.model_dump())
     if isinstance(params, SftParams):
         trainer, counts = sft.make_trainer(sft.read_rows(params), base, folder, params, found)
         facts = sft.train(trainer, training.last_checkpoint(folder)) | counts

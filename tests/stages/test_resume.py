@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.stages.test_sentinel import LIMITS
-from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
+from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, report, write_params
 from thumbwheel.settings import REPOSITORY
-
-
-def report(root: Path, stage: str) -> dict[str, Any]:
-    return dict(json.loads((root / "data" / "reports" / f"{stage}.json").read_text()))
 
 
 def adapter_bytes(root: Path, stage: str) -> bytes:

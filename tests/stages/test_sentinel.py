@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from stages import adapters, dpo, fetch, sentinel, sft
 from tests.fakes import tiny_tokenizer
-from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
+from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, report, write_params
 from thumbwheel.errors import TrainingError
 from thumbwheel.settings import settings
 
@@ -25,10 +24,6 @@ LIMITS: dict[str, Any] = {
     "max_repetition": 1.0,
     "max_refusals": 1.0,
 }
-
-
-def report(root: Path, stage: str) -> dict[str, Any]:
-    return dict(json.loads((root / "data" / "reports" / f"{stage}.json").read_text()))
 
 
 @pytest.mark.slow

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from optuna.trial import TrialState
 
 from stages import tune
 from stages.tune import Range, TuneParams, changed, changed_only
-from tests.stages.test_resume import environment
+from tests.stages.test_resume import environment, kill_after_a_checkpoint
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world
 from thumbwheel import tracking
 from thumbwheel.errors import ParamsError, TurnError
@@ -83,14 +80,7 @@ def test_a_search_finds_the_best_of_its_trials_and_more_may_be_added(
 def test_a_search_that_was_killed_goes_on_with_the_trial_it_was_at(workspace: Path) -> None:
     make(workspace, trials=3, space={"lora.alpha": [4, 8]})
     command = [sys.executable, "-m", "stages.tune"]
-    process = subprocess.Popen(command, env=environment(workspace), cwd=workspace, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not list((workspace / ".thumbwheel" / "checkpoints").glob("tune-sft-*/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None, "it ended before a checkpoint was seen"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_after_a_checkpoint(command, workspace)
     again = subprocess.run(command, env=environment(workspace), cwd=workspace, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "taking up trial" in again.stderr

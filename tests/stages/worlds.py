@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def write_params(root: Path, **sections: dict[str, Any]) -> None:
     """Write params.yaml with `sections` laid over the small defaults."""
     merged = {name: section | sections.get(name, {}) for name, section in PARAMS.items()}
     (root / "params.yaml").write_text(yaml.safe_dump(merged))
+
+
+def report(root: Path, stage: str) -> dict[str, Any]:
+    """Return what a stage reported."""
+    return dict(json.loads((root / "data" / "reports" / f"{stage}.json").read_text()))
 
 
 def conversations() -> pa.Table:
