@@ -257,19 +257,17 @@ def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams
     A margin is `beta` times how much farther the chosen reply moved from the reference than the rejected one, in nats.
     """
     import numpy as np
-    import torch
 
     model, tokenizer = trainer.model.eval(), trainer.processing_class
     margins: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for pair in pairs:
-            moved = []
-            for side in ("chosen", "rejected"):
-                one = case(tokenizer, dialogue(pair, side), params.max_length)
-                now = sum(likelihood(model, one))
-                with without_adapter(model):
-                    moved.append(now - sum(likelihood(model, one)))
-            margins.setdefault(pair["objective"], []).append(params.beta * (moved[0] - moved[1]))
+    for pair in pairs:
+        moved = []
+        for side in ("chosen", "rejected"):
+            one = case(tokenizer, dialogue(pair, side), params.max_length)
+            now = sum(likelihood(model, one))
+            with without_adapter(model):
+                moved.append(now - sum(likelihood(model, one)))
+        margins.setdefault(pair["objective"], []).append(params.beta * (moved[0] - moved[1]))
     facts: dict[str, Any] = {}
     for objective, values in sorted(margins.items()):
         right = exact_share(sum(value > 0 for value in values), len(values), CONFIDENCE)

@@ -24,6 +24,7 @@ from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
 from stages import templates, training
 from stages.answer import NAME, rank
+from stages.generation import greedy, log_probabilities
 from stages.quantize import CARRIED
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
@@ -140,7 +141,8 @@ def compare(
     """Return what `parity.json` says, by what the engine said and by the trained model in `models`."""
     model = load_trained(models)
     readings = read_both(model, asked, said)
-    ours = [greedy(model, one.prompt, params.answer_tokens) for one in asked[: params.answers]]
+    prompts = [one.prompt for one in asked[: params.answers]]
+    ours = greedy(model, prompts, params.answer_tokens) if prompts else []
     agreed = parity.agreement(ours, answers)
     found = Parity(
         conversations=len(asked),
@@ -231,7 +233,7 @@ def read_both(model: Any, asked: Sequence[Asked], said: Sequence[Said]) -> list[
 
     readings = []
     for one, served in zip(asked, said, strict=True):
-        logs = log_probabilities(model, one)
+        logs = log_probabilities(model, one.tokens, one.places)
         shares = numbers(logs.gather(1, torch.tensor(served.ids, device=logs.device)))
         top = logs.argmax(dim=1).cpu().numpy()
         readings.append(Reading(top, np.array(served.top), shares, np.array(served.logs)))
@@ -262,7 +264,7 @@ def step(model: Any, asked: Asked, served: Any, at: Mapping[str, float]) -> Step
     def actual(moved: str | None = None, by: float = 0.0) -> Any:
         for name, scale in at.items():
             set_scale(model, name, scale + by if name == moved else scale)
-        logs = log_probabilities(model, asked)
+        logs = log_probabilities(model, asked.tokens, asked.places)
         return numbers(logs[range(len(asked.places)), [asked.tokens[place] for place in asked.places]])
 
     slopes = [(actual(name, SLOPE) - actual(name, -SLOPE)) / (2 * SLOPE) for name in at]
@@ -279,16 +281,6 @@ def load_trained(models: Path) -> Any:
     return model.to(training.device()).eval()
 
 
-def log_probabilities(model: Any, asked: Asked) -> Any:
-    """Return the log-probabilities of every token at the answer's places, (n, vocabulary)."""
-    import torch
-
-    ids = torch.tensor([asked.tokens], device=model.device)
-    before = torch.tensor(asked.places, device=model.device) - 1
-    with torch.inference_mode():
-        return model(input_ids=ids, use_cache=False).logits[0, before].float().log_softmax(dim=-1)
-
-
 def set_scale(model: Any, adapter: str, scale: float) -> None:
     """Let an adapter count `scale` times as much as it was trained to."""
     from peft.tuners.lora import LoraLayer
@@ -296,15 +288,6 @@ def set_scale(model: Any, adapter: str, scale: float) -> None:
     for module in model.modules():
         if isinstance(module, LoraLayer):
             module.set_scale(adapter, scale)
-
-
-def greedy(model: Any, prompt: list[int], length: int) -> list[int]:
-    """Return the tokens of the model's greedy answer to a prompt."""
-    import torch
-
-    ids = torch.tensor([prompt], device=model.device)
-    whole = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=length, do_sample=False)
-    return [int(token) for token in whole[0, len(prompt) :]]
 
 
 def numbers(values: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eval.collapse import CollapseLimits, Vitals, as_facts, collapse, vitals
 from stages import templates
+from stages.generation import greedy, log_probabilities
 from stages.training import is_main, last_checkpoint
 from thumbwheel import tracking
 from thumbwheel.errors import TrainingError
@@ -113,17 +114,14 @@ def advice(folder: Path) -> str:
 
 def look(model: Any, looked_at: Sequence[Case], tokens: int, tokenizer: Any, on: bool) -> Vitals:
     """Return the vitals of a PEFT model with its adapter on or off; it is left as it was found."""
-    import torch
-
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), nullcontext() if on else without_adapter(model):
+        with nullcontext() if on else without_adapter(model):
             replies = greedy(model, [one.prompt for one in looked_at], tokens)
             chosen = mean([likelihood(model, one) for one in looked_at])
-        with torch.no_grad():
-            both = zip(looked_at, replies, strict=True)
-            kl = mean([divergences(model, one.prompt, reply) for one, reply in both]) if on else 0.0
+        both = zip(looked_at, replies, strict=True)
+        kl = mean([divergences(model, one.prompt, reply) for one, reply in both]) if on else 0.0
     finally:
         model.train(training)
     return vitals(kl, chosen, replies, [tokenizer.decode(reply, skip_special_tokens=True) for reply in replies])
@@ -135,55 +133,20 @@ def without_adapter(model: Any) -> AbstractContextManager[Any]:
     return context
 
 
-def greedy(model: Any, prompts: Sequence[list[int]], tokens: int) -> list[list[int]]:
-    """Return the tokens of the model's greedy reply to each prompt, its end-of-turn token included."""
-    import torch
-
-    ends = model.generation_config.eos_token_id
-    ends = set(ends if isinstance(ends, list) else [ends])
-    longest = max(map(len, prompts))
-    filled = [[0] * (longest - len(one)) + one for one in prompts]
-    seen = [[0] * (longest - len(one)) + [1] * len(one) for one in prompts]
-    whole = model.generate(
-        input_ids=torch.tensor(filled, device=model.device),
-        attention_mask=torch.tensor(seen, device=model.device),
-        max_new_tokens=tokens,
-        do_sample=False,
-        use_cache=True,
-    )
-    return [upto(reply, ends) for reply in whole[:, longest:].tolist()]
-
-
-def upto(reply: list[int], ends: set[int]) -> list[int]:
-    """Return a reply up to its first end, what fills it up cut off."""
-    end = next((i + 1 for i, token in enumerate(reply) if token in ends), len(reply))
-    return reply[:end]
-
-
 def likelihood(model: Any, one: Case) -> list[float]:
     """Return the log-probability of each token of the wished-for reply."""
-    import torch
-
-    logs = log_probabilities(model, one.whole)
-    labels = torch.tensor(one.labels[1:], device=logs.device)
-    kept = labels != templates.IGNORED
-    return [float(value) for value in logs[kept].gather(1, labels[kept][:, None])[:, 0]]
+    places = [i for i, label in enumerate(one.labels) if label != templates.IGNORED]
+    logs = log_probabilities(model, one.whole, places)
+    return [float(value) for value in logs[range(len(places)), [one.whole[place] for place in places]]]
 
 
 def divergences(model: Any, prompt: list[int], reply: list[int]) -> list[float]:
     """Return the Kullback-Leibler divergence of the model from its reference at each token of its own reply."""
-    logs = log_probabilities(model, prompt + reply)[len(prompt) - 1 :]
+    places = range(len(prompt), len(prompt) + len(reply))
+    logs = log_probabilities(model, prompt + reply, places)
     with without_adapter(model):
-        reference = log_probabilities(model, prompt + reply)[len(prompt) - 1 :]
+        reference = log_probabilities(model, prompt + reply, places)
     return [float(value) for value in (logs.exp() * (logs - reference)).sum(dim=-1)]
-
-
-def log_probabilities(model: Any, tokens: list[int]) -> Any:
-    """Return the log-probabilities of what follows each token but the last, (n - 1, vocabulary)."""
-    import torch
-
-    ids = torch.tensor([tokens], device=model.device)
-    return model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(dim=-1)
 
 
 def mean(values: Sequence[Sequence[float]]) -> float:
