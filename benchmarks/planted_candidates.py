@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import adapters, dpo, quantize, sft, training
+from stages import adapters, dpo, quantize, sft, training, weights
 from stages.dpo import DpoParams
 from stages.quantize import QuantizeParams
 from stages.sft import SftParams
@@ -225,15 +225,15 @@ def teach(models: Path, rows: list[dict[str, Any]], params: SftParams) -> None:
     """Train the SFT adapter of a candidate."""
     trainer, _ = sft.make_trainer(rows, models / "base", models.parent / "checkpoints", params, None)
     sft.train(trainer, None)
-    adapters.save_adapter(trainer, models / "sft")
+    weights.save(trainer, models / "sft")
 
 
 def prefer(models: Path, pairs: list[dict[str, Any]], params: DpoParams) -> None:
     """Train the DPO adapter of a candidate over its SFT adapter."""
-    model = adapters.merge_adapter(training.load_model(models / "base", params.dtype), models / "sft")
-    trainer, _ = dpo.make_trainer(model, pairs, models / "base", models.parent / "checkpoints", params, None)
+    base, before = models / "base", models / "sft"
+    trainer, _ = dpo.make_trainer(pairs, base, before, models.parent / "checkpoints", params, None)
     dpo.train(trainer, None)
-    adapters.save_adapter(trainer, models / "dpo")
+    weights.save(trainer, models / "dpo")
 
 
 def still(models: Path, name: str) -> None:

@@ -1,15 +1,13 @@
-"""LoRA adapters: their shape, and how they are saved, hashed and merged into the model that they were trained on."""
+"""LoRA adapters: their shape, and how they are merged into the model that they were trained on."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.training import is_main, loaded, require
-from thumbwheel.folders import whole_folder
+from stages.training import loaded, require
 from thumbwheel.params import Params
 
 
@@ -46,29 +44,6 @@ def lora_config(params: LoraParams) -> Any:
         target_modules=params.targets,
         task_type="CAUSAL_LM",
     )
-
-
-def save_adapter(trainer: Any, target: Path) -> None:
-    """Put a trained adapter in its place; all processes take part in gathering the weights, the main one writes."""
-    part = target.with_name(f".{target.name}.gathered")
-    trainer.save_model(str(part))
-    if is_main():
-        clean_adapter(part)
-        with whole_folder(target) as folder:
-            shutil.copytree(part, folder, dirs_exist_ok=True)
-        shutil.rmtree(part)
-    trainer.accelerator.wait_for_everyone()
-
-
-def adapter_hash(folder: Path) -> str:
-    """Return the SHA-256, in hex, of an adapter's weights.
-
-    Raises:
-        ModelError: there is no adapter in `folder`.
-    """
-    require(folder, "adapter_model.safetensors")
-    with (folder / "adapter_model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clean_adapter(folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""Teach the SFT model to prefer chosen answers: a fresh LoRA adapter, whose reference is the model without it.
+"""Teach the SFT model to prefer chosen answers; the reference is the model as SFT left it.
 
     python -m stages.dpo
 
-On several processes: `accelerate launch --config_file stages/accelerate/zero3.yaml -m stages.dpo`.
+By `dpo.method` the result is a fresh adapter or all weights anew. On several processes: `dpo.launch`, or
+`accelerate launch --config_file stages/accelerate/zero3.yaml -m stages.dpo`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from eval.statistics import exact_share, paired_bootstrap
-from stages import adapters, training
+from stages import adapters, training, weights
 from stages.adapters import LoraParams
-from stages.sentinel import SentinelParams, case, likelihood, seen, watch, without_adapter
+from stages.launch import LaunchParams, spread
+from stages.sentinel import SentinelParams, case, likelihood, seen, watch
 from stages.training import OptimiserParams
+from stages.weights import Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
@@ -53,6 +56,7 @@ class DpoParams(Params):
     """
 
     seed: int
+    method: Method
     dtype: str
     max_length: int
     max_validation: int
@@ -67,6 +71,7 @@ class DpoParams(Params):
     sentinel: SentinelParams | None
     trade_off: list[dict[str, float]]
     """Other weights of the objectives, each trained anew for the report and not kept; none by default."""
+    launch: LaunchParams | None
 
     @model_validator(mode="after")
     def _smooths_where_it_must(self) -> Self:
@@ -78,24 +83,25 @@ class DpoParams(Params):
 
 def main() -> None:
     params = load_params("dpo", DpoParams)
+    spread(params.launch, "stages.dpo")
     training.quiet()
     training.keep_memory()
     content = read_pin("split").tables["preferences"].fingerprint
-    base, adapter = settings().models / "base", settings().models / "sft"
-    key = (content, bundle_hash(base), adapters.adapter_hash(adapter), params.model_dump())
+    base, before = settings().models / "base", settings().models / "sft"
+    key = (content, bundle_hash(base), weights.weights_hash(before), params.model_dump())
     checkpoints = training.checkpoint_folder("dpo", *key)
     start = time.monotonic()
     with training.main_run("dpo", params) as stage:
         pairs = read_pairs()
-        model = adapters.merge_adapter(training.load_model(base, params.dtype), adapter)
         if any(pair["split"] == "train" for pair in pairs):
-            trainer, facts = make_trainer(model, pairs, base, checkpoints, params, stage)
+            trainer, facts = make_trainer(pairs, base, before, checkpoints, params, stage)
             facts |= train(trainer, training.last_checkpoint(checkpoints))
             facts |= held_out(trainer, validation(pairs, params), params)
-            facts |= {"trade_off": trade_off(pairs, base, adapter, params, key)} if params.trade_off else {}
-            adapters.save_adapter(trainer, settings().models / "dpo")
+            facts |= {"trade_off": trade_off(pairs, base, before, params, key)} if params.trade_off else {}
+            weights.save(trainer, settings().models / "dpo")
         else:
             log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
+            model = weights.load(base, params.dtype, [before])
             facts = save_identity(model, params.lora, params.seed, settings().models / "dpo")
         if stage is not None:
             write_json(settings().reports / "dpo.json", facts)
@@ -140,9 +146,9 @@ def as_dialogue(pair: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 
 def make_trainer(
-    model: Any, pairs: list[dict[str, Any]], base: Path, checkpoints: Path, params: DpoParams, stage: Any
+    pairs: list[dict[str, Any]], base: Path, before: Path, checkpoints: Path, params: DpoParams, stage: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Return a trainer over the drawn pairs, and the counts of what it will see.
+    """Return a trainer over the drawn pairs, of what SFT left in `before`, and the counts of what it will see.
 
     Raises:
         TrainingError: every pair's weight is zero.
@@ -157,8 +163,8 @@ def make_trainer(
     losses: dict[str, float] = {params.loss: 1.0} | ({"sft": params.sft_weight} if params.sft_weight else {})
     tokenizer = training.load_tokenizer(base)
     trainer = DPOTrainer(
-        model=model,
-        ref_model=None,
+        model=weights.load_student(base, params.dtype, params.method, [before]),
+        ref_model=weights.frozen(base, params.dtype, params.method, [before]),
         args=DPOConfig(
             **training.trainer_arguments(checkpoints, params.optimiser, params.seed, bool(held)),
             max_length=params.max_length,
@@ -170,11 +176,11 @@ def make_trainer(
         train_dataset=Dataset.from_list([as_dialogue(pair) for pair in order]),
         eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in held]) if held else None,
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(params.lora),
+        peft_config=adapters.lora_config(params.lora) if params.method != "full" else None,
         callbacks=training.callbacks(stage, params.optimiser, bool(held)),
     )
     shown = [dialogue(pair, "chosen") for pair in held or order]
-    watch(trainer, params.sentinel, shown, tokenizer, params.max_length, stage)
+    watch(trainer, params.sentinel, shown, tokenizer, params.max_length, stage, trainer.ref_model)
     return training.without_printing(trainer), sizes | {"validation": len(held)}
 
 
@@ -228,24 +234,23 @@ def dialogue(pair: Mapping[str, Any], side: str) -> list[dict[str, str]]:
 
 
 def trade_off(
-    pairs: list[dict[str, Any]], base: Path, adapter: Path, params: DpoParams, key: Sequence[Any]
+    pairs: list[dict[str, Any]], base: Path, before: Path, params: DpoParams, key: Sequence[Any]
 ) -> list[dict[str, Any]]:
     """Return what other weights of the objectives would have given on the held-out pairs, each from a training anew.
 
     `key` is what the checkpoints depend on besides the weights.
     """
     found: list[dict[str, Any]] = []
-    for weights in params.trade_off:
-        other = params.model_copy(update={"objectives": weights, "trade_off": []})
-        folder = training.checkpoint_folder("dpo-trade-off", *key, weights)
-        model = adapters.merge_adapter(training.load_model(base, other.dtype), adapter)
-        trainer, _ = make_trainer(model, pairs, base, folder, other, None)
+    for mix in params.trade_off:
+        other = params.model_copy(update={"objectives": mix, "trade_off": []})
+        folder = training.checkpoint_folder("dpo-trade-off", *key, mix)
+        trainer, _ = make_trainer(pairs, base, before, folder, other, None)
         try:
             train(trainer, training.last_checkpoint(folder))
             facts = held_out(trainer, validation(pairs, other), other) | seen(trainer)
         except TrainingError as error:
             facts = {"stopped": str(error)}
-        found.append({"objectives": weights, **facts})
+        found.append({"objectives": mix, **facts})
         if training.is_main():
             shutil.rmtree(folder, ignore_errors=True)
     return found
@@ -265,8 +270,8 @@ def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams
         for side in ("chosen", "rejected"):
             one = case(tokenizer, dialogue(pair, side), params.max_length)
             now = sum(likelihood(model, one))
-            with without_adapter(model):
-                moved.append(now - sum(likelihood(model, one)))
+            with weights.reference(model, trainer.ref_model) as reference:
+                moved.append(now - sum(likelihood(reference, one)))
         margins.setdefault(pair["objective"], []).append(params.beta * (moved[0] - moved[1]))
     facts: dict[str, Any] = {}
     for objective, values in sorted(margins.items()):

@@ -22,7 +22,7 @@ import numpy as np
 
 from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
-from stages import templates, training
+from stages import templates, training, weights
 from stages.answer import NAME, rank
 from stages.generation import greedy, log_probabilities
 from stages.quantize import CARRIED
@@ -37,7 +37,7 @@ from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
-ADAPTERS = ("sft", "dpo")
+TRAINED = ("sft", "dpo")
 SLOPE = 0.1
 """How far an adapter's scale is moved to either side for its slope."""
 STEPS = 5
@@ -139,7 +139,7 @@ def compare(
     models: Path, asked: Sequence[Asked], said: Sequence[Said], answers: Sequence[list[int]], params: ParityParams
 ) -> dict[str, Any]:
     """Return what `parity.json` says, by what the engine said and by the trained model in `models`."""
-    model = load_trained(models)
+    model, laid = load_trained(models)
     readings = read_both(model, asked, said)
     prompts = [one.prompt for one in asked[: params.answers]]
     ours = greedy(model, prompts, params.answer_tokens) if prompts else []
@@ -149,7 +149,7 @@ def compare(
         tokens=sum(len(one.places) for one in asked),
         top1=parity.top1(readings),
         divergence=parity.divergence(readings),
-        scales=find_scales(model, asked, said, params),
+        scales=find_scales(model, laid, asked, said, params),
         answers_equal=agreed[0] if agreed else None,
         answers_prefix=agreed[1] if agreed else None,
         prompts_changed=[one.id for one, other in zip(asked, said, strict=True) if one.prompt != other.prompt],
@@ -241,19 +241,21 @@ def read_both(model: Any, asked: Sequence[Asked], said: Sequence[Said]) -> list[
 
 
 def find_scales(
-    model: Any, asked: Sequence[Asked], said: Sequence[Said], params: ParityParams
+    model: Any, laid: Sequence[str], asked: Sequence[Asked], said: Sequence[Said], params: ParityParams
 ) -> dict[str, Scale | None]:  # fmt: skip
-    """Return the scale at which each adapter is present in the served model.
+    """Return the scale at which each adapter in `laid` is present in the served model.
 
     It is looked for from 1 on; a bundle that is right is found at the first step.
     """
-    at = dict.fromkeys(ADAPTERS, 1.0)
+    at, found = dict.fromkeys(laid, 1.0), dict[str, Scale | None]()
+    if not laid:
+        return found
     for _ in range(STEPS):
         steps = [step(model, one, np.array(served.actual), at) for one, served in zip(asked, said, strict=True)]
         found = parity.scales(steps, at, params, np.random.default_rng(params.seed), params.resamples)
         before = at
         at = {name: 1.0 if one is None else min(max(one.value, -FAR), FAR) for name, one in found.items()}
-        if all(abs(at[name] - before[name]) < NEAR for name in ADAPTERS):
+        if all(abs(at[name] - before[name]) < NEAR for name in laid):
             break
     return found
 
@@ -271,14 +273,19 @@ def step(model: Any, asked: Asked, served: Any, at: Mapping[str, float]) -> Step
     return Step(served - actual(), np.stack(slopes, axis=1))
 
 
-def load_trained(models: Path) -> Any:
-    """Return the base model with both adapters beside it and switched on, unmerged, in float32."""
+def load_trained(models: Path) -> tuple[Any, list[str]]:
+    """Return the trained model in float32, its adapters beside the last whole weights, unmerged, and their names."""
     from peft import PeftModel
 
-    model: Any = PeftModel.from_pretrained(training.load_model(models / "base", "float32"), models / "sft", "sft")
-    model.load_adapter(models / "dpo", "dpo")
-    model.base_model.set_adapter(list(ADAPTERS))
-    return model.to(training.device()).eval()
+    start, over = weights.split_at_whole(models / "base", [models / name for name in TRAINED])
+    model: Any = training.load_model(start, "float32")
+    names = [folder.name for folder in over]
+    if over:
+        model = PeftModel.from_pretrained(model, over[0], names[0])
+        for folder in over[1:]:
+            model.load_adapter(folder, folder.name)
+        model.base_model.set_adapter(names)
+    return model.to(training.device()).eval(), names
 
 
 def set_scale(model: Any, adapter: str, scale: float) -> None:

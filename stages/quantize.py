@@ -8,7 +8,6 @@ the engine quantize activations per token as it runs (compressed-tensors, which 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import adapters, templates, training
+from stages import templates, training, weights
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.folders import whole_folder
@@ -60,9 +59,7 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
 
     base = models / "base"
     sample = encoded(base, conversations, params)
-    model = training.load_model(base, "float32")
-    for adapter in ("sft", "dpo"):
-        model = adapters.merge_adapter(model, models / adapter)
+    model = weights.load(base, "float32", [models / "sft", models / "dpo"])
     before = perplexity(model.to(training.device()).eval(), sample)
     if params.format == "w8a8":
         round_to_int8(model)
@@ -130,14 +127,7 @@ def write_bundle(model: Any, base: Path, folder: Path, kind: str) -> None:
     for pattern in CARRIED:
         for path in base.glob(pattern):
             shutil.copyfile(path, folder / path.name)
-    tidy_config(folder / "config.json")
-
-
-def tidy_config(path: Path) -> None:
-    """Drop from a config where its model came from: the bundle's hash must not depend on places."""
-    config = json.loads(path.read_text())
-    config.pop("_name_or_path", None)
-    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    weights.tidy_config(folder / "config.json")
 
 
 def perplexity(model: Any, sample: Sequence[Mapping[str, Sequence[int]]]) -> float | None:

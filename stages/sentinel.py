@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from eval.collapse import CollapseLimits, Vitals, as_facts, collapse, vitals
 from stages import templates
 from stages.generation import greedy, log_probabilities
 from stages.training import is_main, last_checkpoint
+from stages.weights import reference
 from thumbwheel import tracking
 from thumbwheel.errors import TrainingError
 
@@ -54,13 +55,17 @@ def watch(
     tokenizer: Any,
     limit: int,
     run: tracking.StageRun | None,
+    frozen: Any | None = None,
 ) -> None:
-    """Set the sentinel over a trainer, on the first dialogues whose reply lies within `limit` tokens."""
+    """Set the sentinel over a trainer, on the first dialogues whose reply lies within `limit` tokens.
+
+    `frozen` is the reference where there is no adapter to switch off.
+    """
     if params is None:
         return
     found = [one for dialogue in dialogues if (one := case(tokenizer, dialogue, limit)).has_reply()]
     if found:
-        trainer.add_callback(sentinel(params, found[: params.prompts], tokenizer, run))
+        trainer.add_callback(sentinel(params, found[: params.prompts], tokenizer, run, frozen))
 
 
 def seen(trainer: Any) -> dict[str, float]:
@@ -68,10 +73,13 @@ def seen(trainer: Any) -> dict[str, float]:
     return next((dict(one.facts) for one in trainer.callback_handler.callbacks if hasattr(one, "facts")), {})
 
 
-def sentinel(params: SentinelParams, looked_at: Sequence[Case], tokenizer: Any, run: tracking.StageRun | None) -> Any:
-    """Return the callback; its `facts` are what it saw last. The reference is the model with its adapter off.
+def sentinel(
+    params: SentinelParams, looked_at: Sequence[Case], tokenizer: Any, run: tracking.StageRun | None, frozen: Any | None
+) -> Any:
+    """Return the callback; its `facts` are what it saw last.
 
-    It looks before a checkpoint is written, so that the newest one on disk is always of a model that was well.
+    The reference is `frozen`, or the model with its adapter off. It looks before a checkpoint is written, so that the
+    newest one on disk is always of a model that was well.
     """
     from transformers import TrainerCallback
 
@@ -82,7 +90,7 @@ def sentinel(params: SentinelParams, looked_at: Sequence[Case], tokenizer: Any, 
         """The step of the model that it looked at last."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-            self.reference = look(model, looked_at, params.tokens, tokenizer, on=False)
+            self.reference = look(model, looked_at, params.tokens, tokenizer, frozen, on=False)
 
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
@@ -95,7 +103,7 @@ def sentinel(params: SentinelParams, looked_at: Sequence[Case], tokenizer: Any, 
 
         def check(self, model: Any, step: int, folder: Path) -> None:
             assert self.reference is not None
-            now = look(model, looked_at, params.tokens, tokenizer, on=True)
+            now = look(model, looked_at, params.tokens, tokenizer, frozen, on=True)
             self.facts, self.looked = as_facts(now, self.reference), step
             if run is not None:
                 run.metrics({f"sentinel.{name}": value for name, value in self.facts.items()}, step)
@@ -112,25 +120,19 @@ def advice(folder: Path) -> str:
     return f"Lower the learning rate or the steps, or look at the data; {kept}."
 
 
-def look(model: Any, looked_at: Sequence[Case], tokens: int, tokenizer: Any, on: bool) -> Vitals:
-    """Return the vitals of a PEFT model with its adapter on or off; it is left as it was found."""
+def look(model: Any, looked_at: Sequence[Case], tokens: int, tokenizer: Any, frozen: Any | None, on: bool) -> Vitals:
+    """Return the vitals of a model in training, or of its reference; it is left as it was found."""
     training = model.training
     model.eval()
     try:
-        with nullcontext() if on else without_adapter(model):
-            replies = greedy(model, [one.prompt for one in looked_at], tokens)
-            chosen = mean([likelihood(model, one) for one in looked_at])
+        with nullcontext(model) if on else reference(model, frozen) as asked:
+            replies = greedy(asked, [one.prompt for one in looked_at], tokens)
+            chosen = mean([likelihood(asked, one) for one in looked_at])
         both = zip(looked_at, replies, strict=True)
-        kl = mean([divergences(model, one.prompt, reply) for one, reply in both]) if on else 0.0
+        kl = mean([divergences(model, frozen, one.prompt, reply) for one, reply in both]) if on else 0.0
     finally:
         model.train(training)
     return vitals(kl, chosen, replies, [tokenizer.decode(reply, skip_special_tokens=True) for reply in replies])
-
-
-def without_adapter(model: Any) -> AbstractContextManager[Any]:
-    """Return a context in which a PEFT model is its base."""
-    context: AbstractContextManager[Any] = model.disable_adapter()
-    return context
 
 
 def likelihood(model: Any, one: Case) -> list[float]:
@@ -140,13 +142,13 @@ def likelihood(model: Any, one: Case) -> list[float]:
     return [float(value) for value in logs[range(len(places)), [one.whole[place] for place in places]]]
 
 
-def divergences(model: Any, prompt: list[int], reply: list[int]) -> list[float]:
+def divergences(model: Any, frozen: Any | None, prompt: list[int], reply: list[int]) -> list[float]:
     """Return the Kullback-Leibler divergence of the model from its reference at each token of its own reply."""
     places = range(len(prompt), len(prompt) + len(reply))
     logs = log_probabilities(model, prompt + reply, places)
-    with without_adapter(model):
-        reference = log_probabilities(model, prompt + reply, places)
-    return [float(value) for value in (logs.exp() * (logs - reference)).sum(dim=-1)]
+    with reference(model, frozen) as before:
+        others = log_probabilities(before, prompt + reply, places)
+    return [float(value) for value in (logs.exp() * (logs - others)).sum(dim=-1)]
 
 
 def mean(values: Sequence[Sequence[float]]) -> float:

@@ -1,8 +1,9 @@
-"""Teach the base model the kept conversations: a LoRA adapter, trained on the assistant's tokens only.
+"""Teach the base model the kept conversations, by the assistant's tokens only.
 
     python -m stages.sft
 
-On several processes: `accelerate launch --config_file stages/accelerate/zero3.yaml -m stages.sft`.
+By `sft.method` the result is an adapter or all weights anew. On several processes: `sft.launch`, or
+`accelerate launch --config_file stages/accelerate/zero3.yaml -m stages.sft`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,20 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from stages import adapters, templates, training
+from pydantic import model_validator
+
+from stages import adapters, distil, packing, templates, training, weights
 from stages.adapters import LoraParams
+from stages.distil import DistilParams
+from stages.launch import LaunchParams, spread
 from stages.sentinel import SentinelParams, seen, watch
 from stages.training import OptimiserParams
+from stages.weights import Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
@@ -32,31 +40,46 @@ class SftParams(Params):
 
     The chosen replies of the objectives in `demonstrations` are learnt as if they were conversations: a model learns a
     refusal from seeing one, and DPO, which only ranks, hardly teaches it.
+
+    With `packing`, short conversations share a row of `max_length` tokens and do not see each other. `distil` names a
+    teacher whose distributions are learnt in place of the tokens alone.
     """
 
     seed: int
+    method: Method
     dtype: str
     max_length: int
+    packing: bool
     max_validation: int
     demonstrations: list[str]
     lora: LoraParams
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
+    distil: DistilParams | None
+    launch: LaunchParams | None
+
+    @model_validator(mode="after")
+    def _packs_what_it_can(self) -> Self:
+        if self.packing and self.distil is not None:
+            raise ValueError("packing and distil do not go together; turn one off")
+        return self
 
 
 def main() -> None:
     params = load_params("sft", SftParams)
+    spread(params.launch, "stages.sft")
     training.quiet()
     training.keep_memory()
     tables, rows = read_pin("split").tables, read_rows(params)
     base = settings().models / "base"
     content = tables["conversations"].fingerprint + tables["preferences"].fingerprint
-    checkpoints = training.checkpoint_folder("sft", content, bundle_hash(base), params.model_dump())
+    teacher = distil.teacher_hash(params.distil)
+    checkpoints = training.checkpoint_folder("sft", content, bundle_hash(base), teacher, params.model_dump())
     start = time.monotonic()
     with training.main_run("sft", params) as stage:
         trainer, counts = make_trainer(rows, base, checkpoints, params, stage)
         facts = train(trainer, training.last_checkpoint(checkpoints)) | counts
-        adapters.save_adapter(trainer, settings().models / "sft")
+        weights.save(trainer, settings().models / "sft")
         if stage is not None:
             write_json(settings().reports / "sft.json", facts)
             stage.metrics({name: value for name, value in facts.items() if value is not None})
@@ -99,7 +122,6 @@ def make_trainer(
     """
     import numpy as np
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
 
     tokenizer = training.load_tokenizer(base)
     train, skipped = examples(rows, "train", tokenizer, params.max_length)
@@ -110,38 +132,49 @@ def make_trainer(
             "the split handed on no others; add data, or raise sft.max_length."
         )
     o = params.optimiser
+    rows_of = packing.pack(train, params.max_length) if params.packing else train
     order = training.schedule(
-        [len(one["input_ids"]) for one in train],
+        [len(one["input_ids"]) for one in rows_of],
         o.epochs,
         o.batch * o.accumulation,
         o.steps,
         np.random.default_rng(params.seed),
     )
-    scheduled = [train[i] for i in order]
+    scheduled = [rows_of[i] for i in order]
     validation = validation[: params.max_validation]
-    trainer = SFTTrainer(
-        model=training.load_model(base, params.dtype),
-        args=SFTConfig(
-            **training.trainer_arguments(checkpoints, o, params.seed, bool(validation)),
-            max_length=params.max_length,
-            packing=False,
-        ),
+    frozen = weights.frozen(base, params.dtype, params.method) if params.sentinel else None
+    trainer = make_kind(params, checkpoints, bool(validation))(
+        model=weights.load_student(base, params.dtype, params.method),
         train_dataset=Dataset.from_list(scheduled),
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(params.lora),
+        peft_config=adapters.lora_config(params.lora) if params.method != "full" else None,
         callbacks=training.callbacks(stage, o, bool(validation)),
     )
+    trainer.model.config.use_cache = False  # with a cache, packed conversations would see each other
     counts = {
         "conversations": len(train),
         "skipped": skipped,
-        "examples_seen": len(order),
+        "examples_seen": sum(len(one.get("seq_lengths", (0,))) for one in scheduled),
+        "rows_seen": len(order),
         "tokens_seen": sum(len(one["input_ids"]) for one in scheduled),
         "tokens_trained": sum(label != templates.IGNORED for one in scheduled for label in one["labels"]),
         "validation": len(validation),
     }
-    watch(trainer, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage)
+    watch(trainer, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage, frozen)
     return training.without_printing(trainer), counts
+
+
+def make_kind(params: SftParams, checkpoints: Path, validates: bool) -> Callable[..., Any]:
+    """Return what makes the trainer: TRL's of supervised fine-tuning, or of distillation."""
+    from trl import SFTConfig, SFTTrainer
+
+    shared = training.trainer_arguments(checkpoints, params.optimiser, params.seed, validates)
+    if params.distil is not None:
+        return distil.kind(params.distil, shared, params.dtype, params.max_length)
+    kept_whole = {"padding_free": True, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    how = kept_whole if params.packing else {"max_length": params.max_length}
+    return partial(SFTTrainer, args=SFTConfig(**shared, packing=False, **how))
 
 
 def first_replies(rows: list[dict[str, Any]]) -> list[list[dict[str, str]]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from stages import adapters, dpo, sft, training
+from stages import dpo, sft, training, weights
 from stages.dpo import DpoParams
 from stages.sft import SftParams
 from thumbwheel import tracking
@@ -132,7 +132,7 @@ def study_name(params: TuneParams) -> str:
     tables = read_pin("split").tables
     models = [bundle_hash(settings().models / "base")]
     if params.stage == "dpo":
-        models.append(adapters.adapter_hash(settings().models / "sft"))
+        models.append(weights.weights_hash(settings().models / "sft"))
     parts: list[Any] = [tables[name].fingerprint for name in sorted(tables)]
     parts += [models, load_params(params.stage, KINDS[params.stage]).model_dump()]
     parts.append(params.model_dump(exclude={"trials"}))
@@ -228,8 +228,7 @@ def train(stage: str, params: SftParams | DpoParams, found: tracking.StageRun, s
         facts = sft.train(trainer, training.last_checkpoint(folder)) | counts
     else:
         pairs = dpo.read_pairs()
-        model = adapters.merge_adapter(training.load_model(base, params.dtype), settings().models / "sft")
-        trainer, counts = dpo.make_trainer(model, pairs, base, folder, params, found)
+        trainer, counts = dpo.make_trainer(pairs, base, settings().models / "sft", folder, params, found)
         facts = dpo.train(trainer, training.last_checkpoint(folder)) | counts
         facts |= dpo.held_out(trainer, dpo.validation(pairs, params), params)
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import adapters, dpo, training
+from stages import adapters, dpo, training, weights
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, write_params
 from thumbwheel.errors import ModelError, ParamsError, TrainingError
 
@@ -123,13 +123,13 @@ def test_other_weights_are_tried_for_the_report_and_change_nothing_of_the_adapte
     make_world(workspace)
     give_identity_sft(workspace)
     dpo.main()
-    alone = adapters.adapter_hash(workspace / "models" / "dpo")
-    weights = [{"helpful": 1.0, "safe": 0.2}, {"helpful": 1.0, "safe": 1.0}, {"helpful": 0.2, "safe": 1.0}]
-    write_params(workspace, dpo={"trade_off": weights})
+    alone = weights.weights_hash(workspace / "models" / "dpo")
+    mixes = [{"helpful": 1.0, "safe": 0.2}, {"helpful": 1.0, "safe": 1.0}, {"helpful": 0.2, "safe": 1.0}]
+    write_params(workspace, dpo={"trade_off": mixes})
     dpo.main()
     found = report(workspace)["trade_off"]
-    assert [one["objectives"] for one in found] == weights
+    assert [one["objectives"] for one in found] == mixes
     assert len({one["helpful_margin"] for one in found}) == 3
     assert found[1]["helpful_margin"] == report(workspace)["helpful_margin"]
-    assert adapters.adapter_hash(workspace / "models" / "dpo") == alone
+    assert weights.weights_hash(workspace / "models" / "dpo") == alone
     assert not list((workspace / ".thumbwheel" / "checkpoints").iterdir())

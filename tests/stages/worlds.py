@@ -29,16 +29,21 @@ OPTIMISER = {
 PARAMS: dict[str, dict[str, Any]] = {
     "sft": {
         "seed": 1,
+        "method": "lora",
         "dtype": "float32",
         "max_length": 128,
         "max_validation": 2,
         "demonstrations": [],
+        "packing": False,
         "lora": LORA,
         "optimiser": OPTIMISER,
         "sentinel": None,
+        "distil": None,
+        "launch": None,
     },
     "dpo": {
         "seed": 1,
+        "method": "lora",
         "dtype": "float32",
         "max_length": 128,
         "max_validation": 2,
@@ -51,6 +56,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "lora": LORA,
         "optimiser": OPTIMISER,
         "sentinel": None,
+        "launch": None,
     },
     "quantize": {"format": "w8a8", "perplexity_rows": 2, "max_length": 128},
 }
