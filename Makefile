@@ -1,4 +1,4 @@
-# make run     set up and turn the wheel once (airflow runs dags/alignment.py)
+# make run     set up and turn the wheel once (airflow runs dags/alignment.py); RECIPE=8b-lora trains another model
 # make test    set up and run the tests
 # make up      start Airflow, MLflow and the chat service; make down stops all of it
 # make rollback  put the previous champion back
@@ -12,6 +12,7 @@ ACCEL ?= cpu
 PYTHON ?= python3.11
 APPROVE ?= yes
 JOBS ?= 1
+RECIPE ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -19,7 +20,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
 
-.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof tune requirements
+.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof recipe tune requirements
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -30,6 +31,7 @@ $(VENV)/.ready-$(ACCEL): requirements/$(ACCEL).txt requirements/overrides.txt re
 	@PYTHON=$(PYTHON) bash requirements/setup.sh $(ACCEL) $(VENV)
 
 run: setup
+	@$(if $(RECIPE),$(PY) -m stages.recipe $(RECIPE))
 	@$(PY) -m thumbwheel.turn --approve $(APPROVE)
 
 test: setup
@@ -55,6 +57,9 @@ quarantine: setup
 
 judge-trial: setup
 	@$(PY) -m benchmarks.judge_trial
+
+recipe: setup
+	@$(PY) -m stages.recipe $(RECIPE) --show
 
 tune: setup
 	@$(PY) -m stages.tune --jobs $(JOBS)

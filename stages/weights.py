@@ -54,7 +54,7 @@ def load_student(base: Path, dtype: str, method: Method, laid: Sequence[Path] = 
         ModelError: a folder is missing or damaged, or bitsandbytes cannot quantize on this device.
     """
     if method != "qlora":
-        return load(base, dtype, laid)
+        return load(base, dtype, laid).requires_grad_(True)  # merging an adapter leaves the weights frozen
     with _in_one_folder(base, dtype, laid) as folder:
         return _load_quantized(folder, dtype)
 

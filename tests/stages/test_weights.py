@@ -59,6 +59,18 @@ def test_an_adapter_over_whole_weights_is_merged_into_them(workspace: Path) -> N
 
 
 @pytest.mark.slow
+def test_every_weight_is_trained_over_a_merged_adapter_too(workspace: Path) -> None:
+    make_world(workspace)
+    give_identity_sft(workspace)
+    write_params(workspace, dpo={"method": "full"})
+    dpo.main()
+    base = weights.load(models() / "base", "float32").state_dict()
+    preferred = weights.load(models() / "dpo", "float32").state_dict()
+    assert not any(torch.equal(value, base[name]) for name, value in preferred.items())
+    assert parity.load_trained(models())[1] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [sft, dpo])
 def test_an_adapter_is_learnt_over_weights_held_in_four_bits(workspace: Path, stage: Any) -> None:
     pytest.importorskip("bitsandbytes")
