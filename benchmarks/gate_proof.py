@@ -119,8 +119,7 @@ def weigh(models: Path, turn: Turn, rules: Rules) -> Decision:
     """Serve and measure a candidate as a turn does, and return the gate's decision on it."""
     served = models / "served"
     if not served.exists():
-        tested = [row["messages"] for row in turn.conversations if row["split"] == "test"]
-        quantized = quantize.build(models, tested, rules.quantize)
+        quantized = quantize.build(models, turn.conversations, rules.quantize)
     else:
         quantized = dict(json.loads((models / "quantize.json").read_text()))
     questions = answer.choose(turn.questions, rules.answer)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from stages import adapters, parity, quantize, training
 from stages.parity import ParityParams
+from stages.quantize import QuantizeParams
 from thumbwheel.command import run
 from thumbwheel.lake import read_pinned
 from thumbwheel.params import load_params
@@ -36,7 +37,7 @@ def main() -> None:
     for title, plant in PLANTED.items():
         with tempfile.TemporaryDirectory() as folder:
             models = Path(folder)
-            for name in ("base", *parity.ADAPTERS):
+            for name in ("base", *parity.TRAINED):
                 (models / name).symlink_to((settings().models / name).resolve())
             plant(models)
             began = time.monotonic()
@@ -45,7 +46,7 @@ def main() -> None:
 
 def line(title: str, found: dict[str, Any], seconds: float) -> str:
     """Return a line of the table."""
-    scales = [found["scales"][name] for name in parity.ADAPTERS]
+    scales = [found["scales"][name] for name in parity.TRAINED]
     told = [f"{one['value']:.2f}" if one and one["told"] else "–" for one in scales]
     faults = "; ".join(found["faults"]) or "nothing"
     shares = f"{100 * found['top1']:.1f} % | {found['divergence']:.4f}"
@@ -57,13 +58,13 @@ def as_released(models: Path) -> None:
     (models / "served").symlink_to((settings().models / "served").resolve())
 
 
-def built(models: Path, names: Sequence[str] = parity.ADAPTERS, kind: str = KIND) -> None:
+def built(models: Path, names: Sequence[str] = parity.TRAINED, kind: str = KIND) -> None:
     """Write a bundle with each adapter merged as often as it is named."""
     model = training.load_model(models / "base", "float32")
     for name in names:
         model = adapters.merge_adapter(model, models / name)
     if kind == "w8a8":
-        quantize.round_to_int8(model)
+        quantize.round_weights(model, [], load_params("quantize", QuantizeParams))
     else:
         model = model.bfloat16()
     (models / "served").mkdir()

@@ -145,14 +145,14 @@ def badly_quantized(models: Path, turn: Turn) -> None:
 
     as_trained(models, turn)
     params = load_params("quantize", QuantizeParams)
-    tested = [row["messages"] for row in turn.conversations if row["split"] == "test"]
-    facts = quantize.build(models, tested, params)
+    facts = quantize.build(models, turn.conversations, params)
     model = merged(models)
     for name, weight in model.named_parameters():
         if name.endswith("proj.weight"):
             step = weight.abs().max() / 7
             weight.data = torch.round(weight.data / step) * step
-    sample = quantize.encoded(models / "base", tested, params)
+    tested = quantize.of_side(turn.conversations, "test")[: params.perplexity_rows]
+    sample = quantize.encoded(models / "base", tested, params.max_length)
     facts["perplexity_after"] = quantize.perplexity(model, sample)
     shutil.rmtree(models / "served")
     (models / "served").mkdir()
@@ -172,7 +172,7 @@ def unmerged(models: Path, turn: Turn) -> None:
     as_trained(models, turn)
     facts = json.loads((settings().reports / "quantize.json").read_text())
     model = adapters.merge_adapter(training.load_model(models / "base", "float32"), models / "dpo")
-    quantize.round_to_int8(model)
+    quantize.round_weights(model, [], load_params("quantize", QuantizeParams))
     (models / "served").mkdir()
     quantize.write_bundle(model, models / "base", models / "served", "w8a8")
     (models / "quantize.json").write_text(json.dumps(facts))

@@ -3,9 +3,9 @@
     python -m benchmarks.training_estimate
 
 Each row is a process of its own. All examples are as long as `length`; the time is that of the steps, estimated for
-the hardware of the recipe laptop-135m. Model-FLOPs utilisation is the share that the training reached of the speed of a
-product of two large bfloat16 matrices just before. On a GPU (THUMBWHEEL_ACCELERATOR=cuda) the memory is that which torch
-reserved.
+the hardware of the recipe laptop-135m. Model-FLOPs utilisation is the share that the training reached of the speed of
+a product of two large bfloat16 matrices just before. On a GPU (THUMBWHEEL_ACCELERATOR=cuda) the memory is that which
+torch reserved.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python -m stages.quantize
 
-`bf16` keeps the weights; `w8a8` rounds the weights of the linear layers to int8, one scale an output channel, and lets
-the engine quantize activations per token as it runs (compressed-tensors, which vLLM loads on CPU and GPU alike).
+`bf16` keeps the weights; `w8a8` rounds those of the linear layers to int8, one step an output channel, and lets the
+engine quantize activations per token as it runs; `w4a16` rounds them to 4 bits, a step for each `group_size` of a row's
+columns (compressed-tensors, which vLLM loads on CPU and GPU alike).
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import templates, training, weights
+from pydantic import Field
+
+from stages import gptq, templates, training, weights
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
+from thumbwheel.errors import ModelError
 from thumbwheel.folders import whole_folder
 from thumbwheel.lake import read_pinned, write_json
 from thumbwheel.params import Params, load_params
@@ -31,9 +35,14 @@ CARRIED = ("chat_template*", "tokenizer*", "special_tokens_map.json", "vocab.*",
 
 
 class QuantizeParams(Params):
-    """`perplexity_rows` test conversations, cut at `max_length` tokens, measure what quantization costs."""
+    """`perplexity_rows` test conversations, cut at `max_length` tokens, measure what quantization costs.
 
-    format: Literal["bf16", "w8a8"]
+    `calibration_rows` training conversations tell GPTQ which weights matter; with 0, all count alike.
+    """
+
+    format: Literal["bf16", "w8a8", "w4a16"]
+    group_size: int = Field(gt=0)
+    calibration_rows: int = Field(ge=0)
     perplexity_rows: int
     max_length: int
 
@@ -45,7 +54,7 @@ def main() -> None:
     models = settings().models
     start = time.monotonic()
     with training.main_run("quantize", params) as stage:
-        facts = build(models, [row["messages"] for row in rows if row["split"] == "test"], params)
+        facts = build(models, rows, params)
         write_json(settings().reports / "quantize.json", facts)
         if stage is not None:
             stage.metrics({name: value for name, value in facts.items() if isinstance(value, int | float)})
@@ -53,18 +62,24 @@ def main() -> None:
     log.info("quantize: %s", facts)
 
 
-def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], params: QuantizeParams) -> dict[str, Any]:
-    """Write `models/served` and return its size, its hash and the perplexity before and after."""
+def build(models: Path, rows: Sequence[Mapping[str, Any]], params: QuantizeParams) -> dict[str, Any]:
+    """Write `models/served` and return its size, its hash and the perplexity before and after.
+
+    Raises:
+        ModelError: a model is missing or damaged, or its widths are no multiple of the group size.
+    """
     import torch
 
     base = models / "base"
-    sample = encoded(base, conversations, params)
+    sample = encoded(base, of_side(rows, "test")[: params.perplexity_rows], params.max_length)
+    known = encoded(base, of_side(rows, "train")[: params.calibration_rows], params.max_length)
     model = weights.load(base, "float32", [models / "sft", models / "dpo"])
     before = perplexity(model.to(training.device()).eval(), sample)
-    if params.format == "w8a8":
-        round_to_int8(model)
-    else:
+    if params.format == "bf16":
         model.to(torch.bfloat16)
+    else:
+        check_widths(model, group_of(params))
+        round_weights(model, [one["input_ids"] for one in known], params)
     after = perplexity(model, sample)
     with whole_folder(models / "served") as folder:
         write_bundle(model, base, folder, params.format)
@@ -75,47 +90,94 @@ def build(models: Path, conversations: Sequence[Sequence[Mapping[str, str]]], pa
         "perplexity_before": training.rounded(before),
         "perplexity_after": training.rounded(after),
         "perplexity_rows": len(sample),
+        "calibration_rows": 0 if params.format == "bf16" else len(known),
         "bundle": bundle_hash(models / "served"),
     }
 
 
-def encoded(
-    base: Path, conversations: Sequence[Sequence[Mapping[str, str]]], params: QuantizeParams
-) -> list[dict[str, list[int]]]:
-    """Return the conversations that perplexity is measured on."""
+def of_side(rows: Sequence[Mapping[str, Any]], side: str) -> list[Sequence[Mapping[str, str]]]:
+    """Return the messages of the conversations of one side of the split."""
+    return [row["messages"] for row in rows if row["split"] == side]
+
+
+def encoded(base: Path, conversations: Sequence[Sequence[Mapping[str, str]]], limit: int) -> list[dict[str, list[int]]]:
+    """Return conversations as tokens, cut after `limit`, with the labels of their answers."""
     tokenizer = training.load_tokenizer(base)
     template = templates.training_template(tokenizer)
-    picked = conversations[: params.perplexity_rows]
-    return [templates.encode(tokenizer, template, one, params.max_length) for one in picked]
+    return [templates.encode(tokenizer, template, one, limit) for one in conversations]
 
 
-def round_to_int8(model: Any) -> None:
-    """Attach the W8A8 scheme to every linear layer but the head, with scales from the weights alone.
+def check_widths(model: Any, group: int | None) -> None:
+    """Refuse a group size that does not divide the width of every layer.
 
-    The model then computes as the engine will: int8 weights, activations quantized per token. Scales are rounded to
-    bfloat16, as they are stored, before the weights are divided by them.
+    Raises:
+        ModelError: it does not.
+    """
+    import torch
+
+    widths = {one.in_features for one in model.get_decoder().layers.modules() if isinstance(one, torch.nn.Linear)}
+    if group is not None and (odd := sorted(width for width in widths if width % group)):
+        raise ModelError(
+            f"quantize.group_size = {group} does not divide a layer's width of {odd[0]}; choose "
+            f"{math.gcd(*widths) & -math.gcd(*widths)} or a power of two below it."
+        )
+
+
+def round_weights(model: Any, calibration: Sequence[Sequence[int]], params: QuantizeParams) -> None:
+    """Attach the format's scheme to every linear layer but the head, with weights rounded onto its grid.
+
+    By GPTQ over the calibration conversations, or, without any, each weight to what is nearest. The model then computes
+    as the engine will. Steps are rounded to bfloat16, as they are stored, before weights are divided by them.
     """
     import torch
     from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus, apply_quantization_config
     from compressed_tensors.quantization.utils import calculate_qparams, is_module_quantized
 
-    config = QuantizationConfig(config_groups={"W8A8": ["Linear"]}, ignore=["lm_head"])
-    apply_quantization_config(model, config)
-    for module in model.modules():
-        if not is_module_quantized(module):
-            continue
-        weight, scheme = module.weight.data, module.quantization_scheme.weights
+    scheme = scheme_of(params)
+    assert scheme.weights is not None
+
+    def step(weight: Any) -> Any:
         low, high = torch.aminmax(weight, dim=1, keepdim=True)
-        scale, _ = calculate_qparams(low, high, scheme)
-        module.weight_scale.data.copy_(scale.to(torch.bfloat16))
-        module.quantization_status = QuantizationStatus.FROZEN
+        return calculate_qparams(low, high, scheme.weights)[0].to(torch.bfloat16).float()
+
+    group, limit = group_of(params), 2 ** (scheme.weights.num_bits - 1) - 1
+    steps = gptq.calibrate(model, calibration, limit, group, step) if calibration else {}
+    config = QuantizationConfig(config_groups={params.format.upper(): scheme}, ignore=["lm_head"])
+    apply_quantization_config(model, config)
+    for name, module in model.named_modules():
+        if is_module_quantized(module):
+            own = steps[name] if calibration else nearest(module.weight.data, group, step)
+            module.weight_scale.data.copy_(own.to(torch.bfloat16))
+            module.quantization_status = QuantizationStatus.FROZEN
+
+
+def nearest(weight: Any, group: int | None, step: gptq.Scale) -> Any:
+    """Return the step of each group of columns of each row, (outputs, groups), for rounding without calibration."""
+    import torch
+
+    return torch.cat([step(columns) for columns in weight.split(group or weight.shape[1], dim=1)], dim=1)
+
+
+def group_of(params: QuantizeParams) -> int | None:
+    """Return how many columns share a step; None where a whole row does."""
+    return params.group_size if params.format == "w4a16" else None
+
+
+def scheme_of(params: QuantizeParams) -> Any:
+    """Return the format as compressed-tensors describes it."""
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme, preset_name_to_scheme
+
+    if params.format == "w8a8":
+        return preset_name_to_scheme("W8A8", ["Linear"])
+    four = QuantizationArgs(num_bits=4, type="int", symmetric=True, strategy="group", group_size=params.group_size)
+    return QuantizationScheme(targets=["Linear"], weights=four)
 
 
 def write_bundle(model: Any, base: Path, folder: Path, kind: str) -> None:
     """Save the model with the tokenizer, chat template and generation settings of its base."""
     import torch
 
-    if kind == "w8a8":
+    if kind != "bf16":
         from compressed_tensors import ModelCompressor
 
         compressor = ModelCompressor.from_pretrained_model(model)

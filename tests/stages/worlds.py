@@ -58,7 +58,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "sentinel": None,
         "launch": None,
     },
-    "quantize": {"format": "w8a8", "perplexity_rows": 2, "max_length": 128},
+    "quantize": {"format": "w8a8", "group_size": 16, "calibration_rows": 0, "perplexity_rows": 2, "max_length": 128},
 }
 
 
