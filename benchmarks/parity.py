@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from stages import adapters, parity, quantize, training
+from stages import adapters, parity, quantize, training, weights
 from stages.parity import ParityParams
 from stages.quantize import QuantizeParams
 from thumbwheel.command import run
@@ -58,7 +58,7 @@ def as_released(models: Path) -> None:
     (models / "served").symlink_to((settings().models / "served").resolve())
 
 
-def built(models: Path, names: Sequence[str] = parity.TRAINED, kind: str = KIND) -> None:
+def built(models: Path, names: Sequence[str] = weights.TRAINED, kind: str = KIND) -> None:
     """Write a bundle with each adapter merged as often as it is named."""
     model = training.load_model(models / "base", "float32")
     for name in names:

@@ -239,7 +239,7 @@ def prefer(models: Path, pairs: list[dict[str, Any]], params: DpoParams) -> None
 def still(models: Path, name: str) -> None:
     """Write an adapter that changes nothing."""
     lora = load_params("sft", SftParams).lora
-    dpo.save_identity(training.load_model(models / "base", "float32"), lora, 1, models / name)
+    adapters.save_identity(training.load_model(models / "base", "float32"), lora, 1, models / name)
 
 
 PLANTED: dict[str, Planted] = {

@@ -59,8 +59,17 @@ def measured(base: Path, kind: Any, known: list[Any], tested: dict[str, Any], fo
 
 def at_home() -> list[Any]:
     """Return the support desk's conversations."""
-    rows = [json.loads(line) for line in HOME.read_text().splitlines() if line.startswith("{")]
+    rows = [row for line in HOME.read_bytes().splitlines() if (row := readable(line)) is not None]
     return [row["messages"] for row in rows if well_formed(row.get("messages"))]
+
+
+def readable(line: bytes) -> dict[str, Any] | None:
+    """Return a row, or None for a line that is none; the seed has planted such lines."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def well_formed(messages: Any) -> bool:

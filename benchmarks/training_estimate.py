@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import dpo, fetch, sft, training
+from stages import adapters, dpo, fetch, sft, training
 from stages.dpo import DpoParams
-from stages.estimate import GIB, Job, estimate, operations, shape_of
+from stages.estimate import GIB, Job, Trained, estimate, operations, shape_of
 from stages.recipe import load_recipe
 from stages.sft import SftParams
 from thumbwheel.params import load_params
@@ -34,7 +34,7 @@ COLUMNS = ("stage", "method", "batch x length", "GiB", "peak", "ratio", "s", "to
 
 @dataclass(frozen=True)
 class Case:
-    stage: str
+    stage: Trained
     method: str
     batch: int
     length: int
@@ -82,7 +82,7 @@ def measure(case: Case, base: Path) -> dict[str, float]:
     params = parameters(case)
     replies = 2 if case.stage == "dpo" else 1
     job = Job(
-        stage=params_stage(case),
+        stage=case.stage,
         method=params.method,
         dtype=params.dtype,
         lora=params.lora,
@@ -99,11 +99,6 @@ def measure(case: Case, base: Path) -> dict[str, float]:
     fastest, took = speed(), steps(case, params, base)
     mfu = operations(shape, job) * job.tokens / (fastest * 1e12 * took)
     return {"gib": wanted.gib, "seconds": wanted.seconds or 0.0, "peak": peak(), "took": took, "mfu": mfu}
-
-
-def params_stage(case: Case) -> Any:
-    """Return the stage's name."""
-    return case.stage
 
 
 def parameters(case: Case) -> SftParams | DpoParams:
@@ -124,7 +119,7 @@ def steps(case: Case, params: SftParams | DpoParams, base: Path) -> float:
             trainer, _ = sft.make_trainer(conversations(case), base, Path(folder), params, None)
         else:
             still = Path(folder) / "sft"
-            dpo.save_identity(training.load_model(base, "float32"), params.lora, 1, still)
+            adapters.save_identity(training.load_model(base, "float32"), params.lora, 1, still)
             trainer, _ = dpo.make_trainer(pairs(case), base, still, Path(folder), params, None)
         trainer.args.save_strategy = "no"
         start = time.monotonic()

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.training import loaded, require
+from stages.training import is_main, loaded, require
+from thumbwheel.folders import whole_folder
 from thumbwheel.params import Params
 
 
@@ -44,6 +45,19 @@ def lora_config(params: LoraParams) -> Any:
         target_modules=params.targets,
         task_type="CAUSAL_LM",
     )
+
+
+def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict[str, Any]:
+    """Save an adapter that changes nothing, for a stage with nothing to learn from, and return that it took no step."""
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(seed)
+    if is_main():
+        with whole_folder(target) as folder:
+            get_peft_model(model, lora_config(lora)).save_pretrained(folder)
+            clean_adapter(folder)
+    return {"steps": 0}
 
 
 def clean_adapter(folder: Path) -> None:

@@ -29,7 +29,6 @@ from stages.weights import Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
-from thumbwheel.folders import whole_folder
 from thumbwheel.lake import read_pin, read_pinned, write_json
 from thumbwheel.params import Params, load_params
 from thumbwheel.settings import settings
@@ -102,7 +101,8 @@ def main() -> None:
         else:
             log.warning("there are no preference pairs to train on; models/dpo is an adapter that changes nothing")
             model = weights.load(base, params.dtype, [before])
-            facts = save_identity(model, params.lora, params.seed, settings().models / "dpo")
+            facts = adapters.save_identity(model, params.lora, params.seed, settings().models / "dpo")
+            facts |= {"pairs": 0, "pairs_seen": 0, "note": "no pairs: the adapter changes nothing"}
         if stage is not None:
             write_json(settings().reports / "dpo.json", facts)
             stage.metrics({name: value for name, value in facts.items() if isinstance(value, int | float)})
@@ -284,19 +284,6 @@ def held_out(trainer: Any, pairs: Sequence[Mapping[str, Any]], params: DpoParams
             for end in ("low", "high"):
                 facts[f"{objective}_{name}_{end}"] = training.rounded(getattr(found, end)) if told else None
     return facts
-
-
-def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict[str, Any]:
-    """Save an adapter that changes nothing, for a turn without pairs, and say so."""
-    import torch
-    from peft import get_peft_model
-
-    torch.manual_seed(seed)
-    if training.is_main():
-        with whole_folder(target) as folder:
-            get_peft_model(model, adapters.lora_config(lora)).save_pretrained(folder)
-            adapters.clean_adapter(folder)
-    return {"pairs": 0, "pairs_seen": 0, "steps": 0, "note": "no pairs: the adapter changes nothing"}
 
 
 if __name__ == "__main__":

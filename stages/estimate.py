@@ -18,6 +18,7 @@ from stages.launch import LaunchParams
 from stages.weights import Method
 from thumbwheel.params import Params
 
+Trained = Literal["sft", "dpo", "kto"]
 GIB = 2**30
 BYTES = {"float32": 4.0, "bfloat16": 2.0}
 FOUR_BITS = 0.516
@@ -75,9 +76,12 @@ class Hardware(Params):
 
 @dataclass(frozen=True)
 class Job:
-    """A training stage as far as it costs: `tokens` of all examples that it will see, both replies of a pair."""
+    """A training stage as far as it costs: `tokens` of all examples that it will see, both replies of a pair.
 
-    stage: Literal["sft", "dpo"]
+    KTO reads each prompt with another's reply too, which costs what a second reply does.
+    """
+
+    stage: Trained
     method: Method
     dtype: str
     lora: LoraParams
@@ -128,11 +132,11 @@ def estimate(shape: Shape, job: Job, hardware: Hardware | None = None) -> Estima
     share = 1 / job.launch.processes if job.launch is not None and sharded else 1.0
     trained = shape.weights if job.method == "full" else shape.lora(job.lora.r)
     resident = 0.0 if job.launch is not None and job.launch.kind == "zero3_offload" else share
-    tokens = job.batch * job.length * (2 if job.stage == "dpo" else 1)
-    copied = job.method == "full" and (job.stage == "dpo" or job.watched)
+    tokens = job.batch * job.length * (1 if job.stage == "sft" else 2)
+    copied = job.method == "full" and (job.stage != "sft" or job.watched)
     return Estimate(
         weights=weight_bytes(shape, job) * share / GIB,
-        reference=shape.weights * BYTES[job.dtype] * (share if job.stage == "dpo" else 1.0) / GIB if copied else 0.0,
+        reference=shape.weights * BYTES[job.dtype] * (1.0 if job.stage == "sft" else share) / GIB if copied else 0.0,
         optimiser=trained * optimiser_bytes(job, sharded) * resident / GIB,
         activations=tokens * activation_bytes(shape, job.method, job.checkpointing) / GIB,
         logits=tokens * shape.vocabulary * LOGIT_BYTES / GIB,
@@ -185,4 +189,4 @@ def operations(shape: Shape, job: Job) -> float:
     embedded = 0 if shape.tied else shape.vocabulary * shape.hidden
     forward = 2.0 * (shape.weights - embedded) + 2.0 * shape.layers * shape.hidden * job.length
     passes = 3 if job.method == "full" else 2
-    return forward * (passes + job.checkpointing + (job.stage == "dpo"))
+    return forward * (passes + job.checkpointing + (job.stage != "sft"))

@@ -8,7 +8,7 @@ from typing import Any
 from thumbwheel.lake import Pin
 
 DATA_STAGES = ("ingest", "pairs", "dedup", "scrub", "grade", "split")
-MODEL_STAGES = ("sft", "dpo", "quantize")
+MODEL_STAGES = ("sft", "dpo", "kto", "quantize")
 HIDDEN = ("quarantine", "dropped", "findings", "history")
 """Tables that hold what was turned away or found, counted elsewhere."""
 SHOWN = 10

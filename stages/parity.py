@@ -37,7 +37,6 @@ from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
-TRAINED = ("sft", "dpo")
 SLOPE = 0.1
 """How far an adapter's scale is moved to either side for its slope."""
 STEPS = 5
@@ -277,7 +276,7 @@ def load_trained(models: Path) -> tuple[Any, list[str]]:
     """Return the trained model in float32, its adapters beside the last whole weights, unmerged, and their names."""
     from peft import PeftModel
 
-    start, over = weights.split_at_whole(models / "base", [models / name for name in TRAINED])
+    start, over = weights.split_at_whole(models / "base", weights.laid(models))
     model: Any = training.load_model(start, "float32")
     names = [folder.name for folder in over]
     if over:

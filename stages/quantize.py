@@ -1,4 +1,4 @@
-"""Merge both adapters into the base model and write the bundle to be served, in the format of `quantize.format`.
+"""Merge what was trained into the base model and write the bundle to be served, in the format of `quantize.format`.
 
     python -m stages.quantize
 
@@ -73,7 +73,7 @@ def build(models: Path, rows: Sequence[Mapping[str, Any]], params: QuantizeParam
     base = models / "base"
     sample = encoded(base, of_side(rows, "test")[: params.perplexity_rows], params.max_length)
     known = encoded(base, of_side(rows, "train")[: params.calibration_rows], params.max_length)
-    model = weights.load(base, "float32", [models / "sft", models / "dpo"])
+    model = weights.load(base, "float32", weights.laid(models))
     before = perplexity(model.to(training.device()).eval(), sample)
     if params.format == "bf16":
         model.to(torch.bfloat16)

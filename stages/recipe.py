@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.dpo import DpoParams
-from stages.estimate import Estimate, Hardware, Job, Shape, estimate
+from stages.estimate import Estimate, Hardware, Job, Shape, Trained, estimate
 from stages.fetch import FetchParams
+from stages.kto import KtoParams
 from stages.quantize import QuantizeParams
 from stages.sft import SftParams
 from thumbwheel.command import run
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[Params]] = {
     "fetch": FetchParams,
     "sft": SftParams,
     "dpo": DpoParams,
+    "kto": KtoParams,
     "quantize": QuantizeParams,
 }
 """What a recipe may change: which model is trained, and how."""
@@ -132,18 +134,21 @@ def _check(text: str, params: Mapping[str, Any]) -> None:
 def jobs(text: str, recipe: Recipe) -> dict[str, Job]:
     """Return what the training stages of a `params.yaml` will do."""
     sections = yaml.safe_load(text)
-    sft, dpo = SftParams.model_validate(sections["sft"]), DpoParams.model_validate(sections["dpo"])
-    return {"sft": job_of(sft, recipe), "dpo": job_of(dpo, recipe)}
+    return {
+        "sft": job_of("sft", SftParams.model_validate(sections["sft"]), recipe),
+        "dpo": job_of("dpo", DpoParams.model_validate(sections["dpo"]), recipe),
+        "kto": job_of("kto", KtoParams.model_validate(sections["kto"]), recipe),
+    }
 
 
-def job_of(params: SftParams | DpoParams, recipe: Recipe) -> Job:
+def job_of(stage: Trained, params: SftParams | DpoParams | KtoParams, recipe: Recipe) -> Job:
     """Return a stage's job, all its steps done."""
-    o, is_sft = params.optimiser, isinstance(params, SftParams)
+    o, is_sft = params.optimiser, stage == "sft"
     replies = 1 if is_sft else 2
     packed = isinstance(params, SftParams) and params.packing
     tokens = params.max_length if packed else min(recipe.conversation_tokens, params.max_length)
     return Job(
-        stage="sft" if is_sft else "dpo",
+        stage=stage,
         method=params.method,
         dtype=params.dtype,
         lora=params.lora,

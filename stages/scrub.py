@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.evidence import opinion_of
 from thumbwheel.command import run
 from thumbwheel.errors import SettingsError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
@@ -26,7 +27,7 @@ from thumbwheel.params import Params, load_params
 from thumbwheel.pii import NAME_KINDS, Kind, Mode, Pseudonyms, Redactor, find
 from thumbwheel.pii.names import may_hold_names
 from thumbwheel.pii.pseudonyms import key_name
-from thumbwheel.records import CONVERSATION, PREFERENCE, to_table
+from thumbwheel.records import CONVERSATION, FEEDBACK, PREFERENCE, THUMB, to_table
 from thumbwheel.settings import settings
 from thumbwheel.tracking import stage_run
 
@@ -37,7 +38,11 @@ FINDINGS = pa.schema([("id", pa.string()), ("table", pa.string()), ("kind", pa.s
 NAMES = frozenset(NAME_KINDS)
 MIN_KEY = 16
 """Characters of a key of pseudonyms."""
-TEXTS = {"conversations": ("messages",), "preferences": ("prompt", "chosen", "rejected")}
+TEXTS = {
+    "conversations": ("messages",),
+    "preferences": ("prompt", "chosen", "rejected"),
+    "unpaired": ("prompt", "reply"),
+}
 """The columns of a row that hold what people and assistants said."""
 
 
@@ -151,20 +156,25 @@ def pseudonym_key(params: ScrubParams) -> bytes | None:
 
 
 def main() -> None:
-    """Scrub both tables of `dedup` and the pairs; write them, what was found, and the pin."""
+    """Scrub both tables of `dedup`, the pairs and the thumbs; write them, what was found, and the pin."""
     params = load_params("scrub", ScrubParams)
     key = pseudonym_key(params)
     with stage_run("scrub", params) as tracked:
         scrubber = Scrubber(params, key)
-        sources = {"conversations": read_pinned("dedup", "conversations"), "preferences": _pairs()}
+        sources = {
+            "conversations": read_pinned("dedup", "conversations"),
+            "preferences": _pairs(),
+            "unpaired": _thumbs(),
+        }
         done = {name: _timed(scrubber, table, name) for name, table in sources.items()}
         found = [finding for each in done.values() for finding in each.findings]
         tables = {
             "conversations": write_table("scrub_conversations", done["conversations"].table.cast(CONVERSATION)),
             "preferences": write_table("scrub_preferences", done["preferences"].table.cast(PREFERENCE)),
+            "unpaired": write_table("scrub_unpaired", done["unpaired"].table.cast(THUMB)),
             "findings": write_table("scrub_findings", to_table(found, FINDINGS)),
         }
-        counts, rejections = _counted(found), done["conversations"].rejections + done["preferences"].rejections
+        counts, rejections = _counted(found), sum((each.rejections for each in done.values()), Counter[str]())
         sent = sum(each.texts_to_model for each in done.values())
         tracked.metrics({**counts, **rejections, "texts_to_language_model": sent})
         facts = {"findings": counts} | ({"pseudonym_key": key_name(key)} if key else {})
@@ -197,6 +207,14 @@ def _pairs() -> pa.Table:
     ).combine_chunks()
     last = {row: i for i, row in enumerate(both["id"].to_pylist())}
     return both.take(pa.array(last.values(), pa.int64()))
+
+
+def _thumbs() -> pa.Table:
+    """The feedback of which no pair was made, as thumbs."""
+    events = read_pinned("pairs", "unpaired").to_pylist()
+    kept = [name for name in THUMB.names if name in FEEDBACK.names]
+    rows = ({"id": e["event_id"], "liked": opinion_of(e) == "up"} | {name: e[name] for name in kept} for e in events)
+    return to_table(rows, THUMB)
 
 
 def _messages(column: pa.ListArray, texts: Sequence[str]) -> pa.ListArray:

@@ -19,20 +19,30 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from stages.sides.decontaminate import LEAK, Leak, LeakParams, find_leaks, leak_row, leaks_by_set, probes
 from stages.sides.embed import embed
-from stages.sides.items import Corpus, Item, conversation_item, keys, mean_vectors, preference_item, read_corpus
+from stages.sides.items import (
+    Corpus,
+    Item,
+    conversation_item,
+    keys,
+    mean_vectors,
+    preference_item,
+    read_corpus,
+    thumb_item,
+)
 from stages.sides.straddle import Pairs, alike_by_meaning, alike_by_words, of_one_user, settle
 from stages.sides.topics import PLACE, SIDES, TOPIC, TopicParams, Topics, coverage, find_topics, project
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import load_params
-from thumbwheel.records import CONVERSATION, PREFERENCE, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, THUMB, to_table
 from thumbwheel.tracking import StageRun, stage_run
 
 if TYPE_CHECKING:
@@ -44,6 +54,8 @@ SPLIT_CONVERSATION = pa.schema(
     [*CONVERSATION, ("split", pa.string()), ("cluster", pa.int64()), ("topic_terms", pa.string())]
 )
 SPLIT_PREFERENCE = pa.schema([*PREFERENCE, ("split", pa.string())])
+SPLIT_THUMB = pa.schema([*THUMB, ("split", pa.string())])
+TABLES = ("conversations", "preferences", "unpaired")
 DROPPED = pa.schema(
     [
         ("id", pa.string()),
@@ -157,7 +169,7 @@ def _across(
 def split(
     tables: Mapping[str, pa.Table], items: Sequence[Item], questions: Rows, params: SplitParams
 ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
-    """Return the tables to write and the facts; `items` are the rows of both `tables`, conversations first."""
+    """Return the tables to write and the facts; `items` are the rows of all `tables`, in the order of `TABLES`."""
     corpus = read_corpus(items)
     looked_for = probes(questions)
     texts = [text for item in items for text in item.asked] + [p.text for p in looked_for if not p.is_answer]
@@ -181,15 +193,17 @@ def split(
 
 
 def main() -> None:
-    """Split both tables of `grade`; write them, what was dropped and why, the topics, and the pin."""
+    """Split both tables of `grade`, and the thumbs; write them, what was dropped and why, the topics, and the pin."""
     params = load_params("split", SplitParams)
     with stage_run("split", params) as tracked:
         tables = {name: read_pinned("grade", name) for name in ("conversations", "preferences")}
+        tables["unpaired"] = read_pinned("scrub", "unpaired")
         questions = read_pinned("pose", "questions").to_pylist()
         if not tables["conversations"].num_rows:
             raise TrainingError("no conversation is left to split; see data/pins/ingest.json and grade.json for why.")
         items = [conversation_item(row) for row in tables["conversations"].to_pylist()]
         items += [preference_item(row, params.always_train) for row in tables["preferences"].to_pylist()]
+        items += [thumb_item(row) for row in tables["unpaired"].to_pylist()]
         written, facts = split(tables, items, questions, params)
         _report(written, tracked)
         pins = {name: write_table(f"split_{name}", table) for name, table in written.items()}
@@ -201,16 +215,16 @@ def main() -> None:
 def _sided(
     tables: Mapping[str, pa.Table], kept: Sequence[int], where: Sequence[str], topics: Topics
 ) -> dict[str, pa.Table]:
-    """Return both tables with what is kept of them, and where it stands."""
-    chats = tables["conversations"].num_rows
-    mine, pairs = ([i for i in kept if (i < chats) == is_chat] for is_chat in (True, False))
-    labels = topics.labels[mine].tolist()
-    columns = [[where[i] for i in mine], labels, [topics.terms[label] for label in labels]]
+    """Return all tables with what is kept of them, and where it stands."""
+    ends = list(accumulate((tables[name].num_rows for name in TABLES), initial=0))
+    chats, pairs, thumbs = ([i for i in kept if start <= i < end] for start, end in pairwise(ends))
+    labels = topics.labels[chats].tolist()
+    columns = [[where[i] for i in chats], labels, [topics.terms[label] for label in labels]]
+    pair_sides, thumb_sides = [_pair_side(where[i]) for i in pairs], [where[i] for i in thumbs]
     return {
-        "conversations": _with(tables["conversations"], mine, columns, SPLIT_CONVERSATION),
-        "preferences": _with(
-            tables["preferences"], [i - chats for i in pairs], [[_pair_side(where[i]) for i in pairs]], SPLIT_PREFERENCE
-        ),
+        "conversations": _with(tables["conversations"], chats, columns, SPLIT_CONVERSATION),
+        "preferences": _with(tables["preferences"], [i - ends[1] for i in pairs], [pair_sides], SPLIT_PREFERENCE),
+        "unpaired": _with(tables["unpaired"], [i - ends[2] for i in thumbs], [thumb_sides], SPLIT_THUMB),
     }
 
 
@@ -231,10 +245,7 @@ def _map(conversations: pa.Table, places: np.ndarray) -> pa.Table:
 
 
 def _sizes(written: Mapping[str, pa.Table]) -> dict[str, dict[str, int]]:
-    return {
-        name: dict(sorted(Counter(written[name]["split"].to_pylist()).items()))
-        for name in ("conversations", "preferences")
-    }
+    return {name: dict(sorted(Counter(written[name]["split"].to_pylist()).items())) for name in TABLES}
 
 
 def _report(written: Mapping[str, pa.Table], tracked: StageRun) -> None:

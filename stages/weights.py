@@ -16,6 +16,8 @@ from thumbwheel.errors import ModelError
 from thumbwheel.folders import whole_folder
 from thumbwheel.settings import settings
 
+TRAINED = ("sft", "dpo", "kto")
+"""The stages that train, in their order, each upon what those before it left."""
 Method = Literal["lora", "qlora", "full"]
 """How a stage trains: an adapter; an adapter over weights held in 4 bits (Dettmers et al. 2023); or every weight."""
 WHOLE = ("config.json", "model*.safetensors", "model.safetensors.index.json")
@@ -25,6 +27,11 @@ WHOLE = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 def is_whole(folder: Path) -> bool:
     """Tell whether a stage left all weights, and not an adapter."""
     return (folder / "config.json").is_file()
+
+
+def laid(models: Path) -> list[Path]:
+    """Return what the training stages left over the base, in their order; a candidate may not have gone through all."""
+    return [models / stage for stage in TRAINED if (models / stage).is_dir()]
 
 
 def split_at_whole(base: Path, laid: Sequence[Path]) -> tuple[Path, list[Path]]:

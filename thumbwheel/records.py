@@ -57,6 +57,18 @@ PREFERENCE = pa.schema(
 ORIGINS = ("edit", "regeneration", "review", "best_of_n", "public")
 OBJECTIVES = ("helpful", "safe")
 
+THUMB = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", MESSAGES),
+        ("reply", pa.string()),
+        ("liked", pa.bool_()),
+        ("user", pa.string()),
+        ("model", pa.string()),
+        ("created_at", pa.string()),
+    ]
+)
+"""A reply that was liked or not, for which there is no other to compare it with."""
 FEEDBACK = pa.schema(
     [
         ("event_id", pa.string()),

@@ -65,10 +65,10 @@ def turned_away() -> Iterator[tuple[str, str, str]]:
 
 
 def training() -> Rows:
-    """Return the ends of the training curves: each number that the reports of sft and dpo hold."""
+    """Return the ends of the training curves: each number that the reports of the training stages hold."""
     rows = [
         (stage, name, f"{value:.4g}")
-        for stage in ("sft", "dpo")
+        for stage in ("sft", "dpo", "kto")
         for name, value in _report(stage).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]

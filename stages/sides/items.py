@@ -1,4 +1,4 @@
-"""What the split needs to know of a conversation or a pair, and all of them together as arrays."""
+"""What the split needs to know of a conversation, a pair or a thumb, and all of them together as arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNDATED = "9999"
 
 @dataclass(frozen=True)
 class Item:
-    """A row of either table; `forced` where it is learnt from whatever its side would be."""
+    """A row of any table; `forced` where it is learnt from whatever its side would be."""
 
     id: str
     table: str
@@ -80,6 +80,12 @@ def preference_item(row: Mapping[str, Any], always_train: Iterable[str]) -> Item
     asked, replied = (_said(row["prompt"], role) for role in ("user", "assistant"))
     replied += (row["chosen"], row["rejected"])
     return Item(row["id"], "preferences", asked, replied, row["user"], row["created_at"], row["origin"] in always_train)
+
+
+def thumb_item(row: Mapping[str, Any]) -> Item:
+    """Return the item of a thumb, which is too rare to hold out."""
+    asked, replied = (_said(row["prompt"], role) for role in ("user", "assistant"))
+    return Item(row["id"], "unpaired", asked, (*replied, row["reply"]), row["user"], row["created_at"], forced=True)
 
 
 def read_corpus(items: Sequence[Item]) -> Corpus:

@@ -85,7 +85,7 @@ def prepare(root: Path, gain: float, refuses: int, winners: tuple[str, str], kap
         root / "data/reports/quantize.json", {"perplexity_before": 10.0, "perplexity_after": 10.5, "bundle": "c" * 64}
     )
     write_json(root / "data/reports/parity.json", parity() | {"bundle": "c" * 64})
-    for name in ("sft", "dpo"):
+    for name in ("sft", "dpo", "kto"):
         write_json(root / f"data/reports/{name}.json", {"steps": 40, "validation_loss": 1.5, "stopped": True})
     for name in DATA_STAGES:
         write_pin(Pin(stage=name, rejections={"too_short": 3, "unused": 0}))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages import adapters, dpo, parity, quantize, training
+from stages import adapters, parity, quantize, training
 from stages.parity import ParityParams, changed_files, choose, encode
 from tests.fakes import tiny_model
 from tests.stages.worlds import make_world
@@ -49,8 +49,8 @@ def models(workspace: Path) -> Path:
     models = workspace / "models"
     tiny_model(models / "base", hidden=64)
     lora = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
-    for seed, name in enumerate(parity.ADAPTERS):
-        dpo.save_identity(training.load_model(models / "base", "float32"), lora, seed, models / name)
+    for seed, name in enumerate(("sft", "dpo")):
+        adapters.save_identity(training.load_model(models / "base", "float32"), lora, seed, models / name)
         path = models / name / "adapter_model.safetensors"
         torch.manual_seed(seed)
         weights = {key: torch.randn_like(value) * 0.1 for key, value in load_file(path).items()}
@@ -58,7 +58,7 @@ def models(workspace: Path) -> Path:
     return models
 
 
-def merged(models: Path, names: tuple[str, ...] = parity.ADAPTERS) -> None:
+def merged(models: Path, names: tuple[str, ...] = ("sft", "dpo")) -> None:
     """Write the bundle in bfloat16 with some adapters merged, each as often as it is named."""
     model = training.load_model(models / "base", "float32")
     for name in names:
@@ -91,7 +91,7 @@ def test_a_bundle_is_named_by_what_is_wrong_with_it(
     found = parity.check(models, CONVERSATIONS, PARAMS)
     assert found["bundle"] == bundle_hash(models / "served")
     assert found["tokens"] > 200
-    assert [found["scales"][name]["value"] for name in parity.ADAPTERS] == pytest.approx(scales, abs=0.05)
+    assert [found["scales"][name]["value"] for name in ("sft", "dpo")] == pytest.approx(scales, abs=0.05)
     assert bool(found["faults"]) == bool(words)
     for word in words:
         assert any(word in fault for fault in found["faults"]), found

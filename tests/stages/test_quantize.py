@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages import adapters, dpo, quantize, templates, training
+from stages import adapters, quantize, templates, training
 from tests.stages.worlds import make_world, write_params
 from thumbwheel.bundle import bundle_hash
 
@@ -21,7 +21,7 @@ def world(workspace: Path) -> Path:
     lora = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
     for name in ("sft", "dpo"):
         base = training.load_model(workspace / "models" / "base", "float32")
-        dpo.save_identity(base, lora, 1, workspace / "models" / name)
+        adapters.save_identity(base, lora, 1, workspace / "models" / name)
     return workspace
 
 

@@ -45,6 +45,7 @@ def scrub(
     chats: list[dict[str, Any]],
     public: Sequence[dict[str, Any]] = (),
     own: Sequence[dict[str, Any]] = (),
+    thumbs: Sequence[dict[str, Any]] = (),
     kinds: Mapping[str, str] = KINDS_KEPT,
     names: Mapping[str, str] = {"c": "c", "p": "p", "q": "q", "u": "u"},
 ) -> None:
@@ -56,7 +57,7 @@ def scrub(
     write_pin(Pin(stage="dedup", tables=tables))
     tables = {
         "preferences": write_table(names["q"], to_table(own, PREFERENCE)),
-        "unpaired": write_table(names["u"], to_table([], FEEDBACK)),
+        "unpaired": write_table(names["u"], to_table(thumbs, FEEDBACK)),
     }
     write_pin(Pin(stage="pairs", tables=tables))
     (root / "params.yaml").write_text(yaml.safe_dump({"scrub": {**PARAMS, "kinds": dict(kinds)}}))
@@ -91,6 +92,17 @@ def test_a_pair_names_one_value_alike_in_prompt_chosen_and_rejected(workspace: P
     (row,) = read_pinned("scrub", "preferences").to_pylist()
     assert row["prompt"][0]["content"] == "I'm [EMAIL_1]"
     assert (row["chosen"], row["rejected"]) == ("Hello [EMAIL_1]", "[EMAIL_2] and [EMAIL_1]")
+
+
+def test_a_thumb_is_scrubbed_like_the_rest_and_keeps_what_it_says(workspace: Path) -> None:
+    event = {"event_id": "e1", "kind": "rating", "rating": "up", "reply": "Write to t@mail.example.", "user": "u"}
+    prompt = [{"role": "user", "content": "I am t@mail.example, whom do I ask?"}]
+    edit = {"event_id": "e2", "kind": "edit", "reply": "No.", "prompt": prompt[:1], "user": "u"}
+    scrub(workspace, [], thumbs=[event | {"prompt": prompt}, edit])
+    up, down = read_pinned("scrub", "unpaired").to_pylist()
+    assert (up["id"], up["liked"], up["reply"]) == ("e1", True, "Write to [EMAIL_1].")
+    assert up["prompt"][0]["content"] == "I am [EMAIL_1], whom do I ask?"
+    assert (down["id"], down["liked"]) == ("e2", False)
 
 
 def test_an_id_in_both_sources_is_one_pair_and_the_feedbacks_stays(workspace: Path) -> None:

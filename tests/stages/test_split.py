@@ -20,7 +20,7 @@ from stages.split import SplitParams, find_straddlers, leak_drops, main, side, s
 from tests.stages.vectors import fake_embed
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import Pin, read_pin, read_pinned, write_pin, write_table
-from thumbwheel.records import CONVERSATION, PREFERENCE, QUESTION, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, QUESTION, THUMB, to_table
 
 PARAMS = SplitParams(
     validation=0.1,
@@ -220,16 +220,39 @@ def test_the_order_of_the_rows_decides_nothing_and_nothing_goes_without_need(row
             assert any(are_near(one, other) or one.user == other.user for other in rivals)
 
 
-def prepare(root: Path, chats: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+def prepare(
+    root: Path, chats: list[dict[str, Any]], pairs: list[dict[str, Any]], thumbs: tuple[dict[str, Any], ...] = ()
+) -> None:
     graded = {
         "conversations": write_table("c", to_table(chats, CONVERSATION)),
         "preferences": write_table("p", to_table(pairs, PREFERENCE)),
     }
     write_pin(Pin(stage="grade", tables=graded))
+    write_pin(Pin(stage="scrub", tables={"unpaired": write_table("u", to_table(thumbs, THUMB))}))
     asked = {"set": "mt_bench", "id": "q1", "turns": [LONG], "kind": "mt_bench"}
     questions = to_table([asked, {**asked, "id": "q2", "turns": ["Never asked."]}], QUESTION)
     write_pin(Pin(stage="pose", tables={"questions": write_table("q", questions)}))
     (root / "params.yaml").write_text(yaml.safe_dump({"split": {**PARAMS.model_dump(), "always_train": ["edit"]}}))
+
+
+def thumb(name: str, question: str) -> dict[str, Any]:
+    asked = [{"role": "user", "content": question}]
+    return {"id": name, "prompt": asked, "reply": "So it is.", "liked": True, "user": name}
+
+
+def test_thumbs_are_learnt_from_unless_they_hold_a_question_that_is_asked_later(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "embed", fake_embed)
+    chats = [chat(f"c{i}", f"number{chr(97 + i)} watering?", f"answer {i}") for i in range(6)]
+    prepare(workspace, chats, [pair("p", "pair?")], (thumb("t1", "thumb?"), thumb("t2", LONG), thumb("t3", "else?")))
+    main()
+    rows = read_pinned("split", "unpaired").to_pylist()
+    assert [(row["id"], row["split"], row["liked"]) for row in rows] == [("t1", "train", True), ("t3", "train", True)]
+    assert len(read_pinned("split", "conversations")) == 6
+    (gone,) = read_pinned("split", "dropped").to_pylist()
+    assert (gone["id"], gone["table"], gone["reason"]) == ("t2", "unpaired", "leaked:mt_bench")
+    assert read_pin("split").facts["sizes"]["unpaired"] == {"train": 2}
 
 
 def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(

@@ -11,7 +11,7 @@ import yaml
 
 from tests.fakes import tiny_model
 from thumbwheel.lake import Pin, write_pin, write_table
-from thumbwheel.records import CONVERSATION, PREFERENCE, conversation_id, preference_id, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, THUMB, conversation_id, preference_id, to_table
 
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
 OPTIMISER = {
@@ -58,17 +58,31 @@ PARAMS: dict[str, dict[str, Any]] = {
         "sentinel": None,
         "launch": None,
     },
+    "kto": {
+        "seed": 1,
+        "method": "lora",
+        "dtype": "float32",
+        "max_length": 128,
+        "min_examples": 4,
+        "loss": "kto",
+        "beta": 0.1,
+        "lora": LORA,
+        "optimiser": OPTIMISER,
+        "sentinel": None,
+        "launch": None,
+    },
     "quantize": {"format": "w8a8", "group_size": 16, "calibration_rows": 0, "perplexity_rows": 2, "max_length": 128},
 }
 
 
-def make_world(root: Path, pairs: int = 16) -> Path:
+def make_world(root: Path, pairs: int = 16, thumbs: int = 0) -> Path:
     """Write base model, split pin and params.yaml under `root`, and return it."""
     tiny_model(root / "models" / "base")
     write_params(root)
     tables = {
         "conversations": write_table("split_conversations", conversations()),
         "preferences": write_table("split_preferences", preferences(pairs)),
+        "unpaired": write_table("split_unpaired", liked_and_not(thumbs)),
     }
     write_pin(Pin(stage="split", tables=tables))
     return root
@@ -76,10 +90,29 @@ def make_world(root: Path, pairs: int = 16) -> Path:
 
 def give_identity_sft(root: Path) -> None:
     """Put an adapter that changes nothing where SFT would have left its own."""
-    from stages import adapters, dpo, training
+    give_identity(root, "sft")
+
+
+def give_identity(root: Path, stage: str) -> None:
+    """Put an adapter that changes nothing where a stage would have left its own."""
+    from stages import adapters, training
 
     params = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
-    dpo.save_identity(training.load_model(root / "models" / "base", "float32"), params, 1, root / "models" / "sft")
+    adapters.save_identity(training.load_model(root / "models" / "base", "float32"), params, 1, root / "models" / stage)
+
+
+def liked_and_not(size: int) -> pa.Table:
+    """Return `size` thumbs of the training side, every second one up."""
+    rows = [
+        {
+            "id": f"e{i}",
+            "prompt": [{"role": "user", "content": f"Is {i} even?"}],
+            "reply": "yes yes" if i % 2 else "no",
+            "liked": bool(i % 2),
+        }
+        for i in range(size)
+    ]
+    return to_table(rows, THUMB).append_column("split", pa.array(["train"] * size, pa.string()))
 
 
 def write_params(root: Path, **sections: dict[str, Any]) -> None:
