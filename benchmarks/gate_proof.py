@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.planted_candidates import PLANTED, Turn
-from eval.criteria import METRICS
+from eval.criteria import metric_of
 from eval.gate import Decision, decide
 from eval.ragas_metrics import Score, score_offline
 from stages import answer, benchmark, gate, parity, quantize, training
@@ -77,7 +77,7 @@ def main() -> None:
 def read_rules() -> Rules:
     """Return the parameters, without the criteria that need a judge and the sets that only a judge reads."""
     rules = load_params("gate", GateParams)
-    heard = [criterion for criterion in rules.criteria if not METRICS[criterion.metric].judged]
+    heard = [criterion for criterion in rules.criteria if not metric_of(criterion.metric).judged]
     asked = load_params("answer", AnswerParams)
     sets = {name: wanted for name, wanted in asked.sets.items() if name != "mt_bench"}
     return Rules(

@@ -22,6 +22,7 @@ class Metric:
     scale: float | None = None
 
 
+SUITE = "suite_"
 METRICS: dict[str, Metric] = {
     "heldout_nll": Metric("Held-out replies: nats a token", False),
     "jailbreak_refusal": Metric("Harmful prompts refused", True, scale=1.0),
@@ -43,6 +44,17 @@ METRICS: dict[str, Metric] = {
     "quantize_perplexity_ratio": Metric("Perplexity after over before quantization", False),
     "parity_faults": Metric("Ways in which the bundle is not the trained model", False),
 }
+
+
+def metric_of(name: str) -> Metric:
+    """Return what a metric is; `suite_NAME` is a benchmark suite's share of questions that were answered right.
+
+    Raises:
+        KeyError: there is no such metric.
+    """
+    if name.startswith(SUITE):
+        return Metric(f"Suite {name.removeprefix(SUITE)}", True, scale=1.0)
+    return METRICS[name]
 
 
 class JudgeFloor(Params):
@@ -115,7 +127,7 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as it stands in `gate.json`."""
-        metric = METRICS[self.criterion.metric]
+        metric = metric_of(self.criterion.metric)
         facts = {name: value for name, value in self.__dict__.items() if name != "criterion"}
         better = "higher" if metric.higher_is_better else "lower"
         return {**self.criterion.model_dump(), **facts, "title": metric.title, "better": better}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval import sequential
-from eval.criteria import METRICS, Criterion, GateRules, Measurement
+from eval.criteria import Criterion, GateRules, Measurement, metric_of
 from eval.ppi import FEWEST, Combined, combine
 from eval.statistics import (
     Floats,
@@ -47,7 +47,7 @@ def weigh(measured: Measurement, criterion: Criterion, rules: GateRules, rng: np
     Raises:
         GateError: judging stopped early on a metric that has no bounds.
     """
-    sign = 1.0 if METRICS[criterion.metric].higher_is_better else -1.0
+    sign = 1.0 if metric_of(criterion.metric).higher_is_better else -1.0
     candidate, champion = np.array(measured.candidate), np.array(measured.champion)
     gains = sign * (candidate - (criterion.margin if criterion.kind == "floor" else champion))
     if len(gains) == 1:
@@ -72,7 +72,7 @@ def tolerated(criterion: Criterion) -> float:
 def _by_bootstrap(
     gains: Floats, sign: float, criterion: Criterion, rules: GateRules, rng: np.random.Generator
 ) -> Evidence:
-    scale = METRICS[criterion.metric].scale
+    scale = metric_of(criterion.metric).scale
     shift = sign * criterion.margin if criterion.kind == "floor" else 0.0
     pooled = gains + shift
     raw, method = _interval(pooled, criterion, scale, rules, rng)
@@ -94,14 +94,14 @@ def _interval(
     confidence = 1 - 2 * rules.alpha
     if criterion.kind == "floor" and scale == 1.0 and np.isin(np.abs(values), (0.0, 1.0)).all():
         found = exact_share(int(np.abs(values).sum()), len(values), confidence)
-        ends = (found.low, found.high) if METRICS[criterion.metric].higher_is_better else (-found.high, -found.low)
+        ends = (found.low, found.high) if metric_of(criterion.metric).higher_is_better else (-found.high, -found.low)
         return Interval(float(values.mean()), *ends), "exact binomial"
     return paired_bootstrap(values, rng, rules.resamples, confidence, scale), "paired bootstrap"
 
 
 def _by_betting(gains: Floats, criterion: Criterion, rules: GateRules) -> Evidence:
     """Map gains from [-scale, scale] to [0, 1], where one half is no difference, and back."""
-    scale = METRICS[criterion.metric].scale
+    scale = metric_of(criterion.metric).scale
     if scale is None or criterion.kind == "floor":
         raise GateError(f"gate criterion '{criterion.name}': '{criterion.metric}' cannot be stopped early.")
     values = (gains + scale) / (2 * scale)
@@ -120,7 +120,7 @@ def _by_people(
     spoke = np.array([said is not None for said in measured.people])
     against = criterion.margin if criterion.kind == "floor" else np.array(measured.champion)[spoke]
     people = sign * (np.array([said for said in measured.people if said is not None]) - against)
-    found = combine(people, gains[spoke], gains[~spoke], METRICS[criterion.metric].scale)
+    found = combine(people, gains[spoke], gains[~spoke], metric_of(criterion.metric).scale)
     interval = Interval(found.mean, *found.interval(1 - 2 * rules.alpha))
     p = found.p_above(0.0) if criterion.kind == "superiority" else None
     deviation = found.error * math.sqrt(found.people)  # of one person's verdict, the judge's help taken off

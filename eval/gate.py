@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eval.criteria import METRICS, Criterion, GateRules, JudgeFloor, Line, Measurement, Outcome
+from eval.criteria import METRICS, SUITE, Criterion, GateRules, JudgeFloor, Line, Measurement, Outcome, metric_of
 from eval.evidence import Evidence, has_people, tolerated, weigh
 from eval.statistics import Interval, holm
 from thumbwheel.errors import GateError
@@ -49,7 +49,7 @@ def decide(
     evidence: dict[int, Evidence] = {}
     for index, criterion in enumerate(rules.criteria):
         measured = measurements[criterion.metric]
-        if METRICS[criterion.metric].judged and not heard and not has_people(measured, rules):
+        if metric_of(criterion.metric).judged and not heard and not has_people(measured, rules):
             verdicts[index] = _blank(criterion, measured, "abstain", "the judge is not heard")
         elif reason := unusable(measured, criterion, rules):
             verdicts[index] = _blank(criterion, measured, "inconclusive", reason)
@@ -68,7 +68,7 @@ def check(measurements: Mapping[str, Measurement], criteria: Sequence[Criterion]
     """Refuse unknown metrics, metrics without a measurement, and numbers that are none."""
     for criterion in criteria:
         where = f"gate criterion '{criterion.name}'"
-        if criterion.metric not in METRICS:
+        if criterion.metric not in METRICS and not criterion.metric.startswith(SUITE):
             raise GateError(f"{where} names the unknown metric '{criterion.metric}'; known: {', '.join(METRICS)}.")
         if criterion.metric not in measurements:
             raise GateError(
@@ -121,7 +121,7 @@ def judge_line(
 ) -> Line:  # fmt: skip
     """Return the line of a criterion that has evidence."""
     outcome, reason = _verdict(criterion, found.interval, p, tolerated(criterion), rules.alpha)
-    sign = 1.0 if METRICS[criterion.metric].higher_is_better else -1.0
+    sign = 1.0 if metric_of(criterion.metric).higher_is_better else -1.0
     shift = criterion.margin if criterion.kind == "floor" else 0.0
     low, high = _ends(criterion, found.interval, sign, shift)
     return Line(
@@ -171,7 +171,7 @@ def _verdict(
 def _ends(criterion: Criterion, interval: Interval, sign: float, shift: float) -> tuple[float, float]:
     """Return the interval in the metric's own unit; a floor's within its bounds."""
     low, high = sorted(sign * bound + shift for bound in (interval.low, interval.high))
-    if criterion.kind == "floor" and (scale := METRICS[criterion.metric].scale) is not None:
+    if criterion.kind == "floor" and (scale := metric_of(criterion.metric).scale) is not None:
         low, high = (min(max(end, 0.0), scale) for end in (low, high))
     return low, high
 

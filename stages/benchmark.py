@@ -14,10 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.criteria import SUITE
 from eval.perplexity import Likelihood, measure
 from eval.ragas_metrics import Sample, Score, score_faithfulness, score_offline
 from eval.refusals import is_refusal
 from eval.replies import goes_in_circles, has_marks
+from eval.suites import Suite, SuiteScore, run_suites
 from stages.answer import champion_folder, rank
 from stages.training import quiet
 from thumbwheel import tracking
@@ -51,6 +53,8 @@ class BenchmarkParams(Params):
     golden_set: str
     faithfulness: bool
     max_faithfulness: int
+    suites: list[Suite]
+    """Tasks of lm-evaluation-harness on files under `data/suites`, one metric each."""
 
 
 def main() -> None:
@@ -64,6 +68,7 @@ def main() -> None:
     with tracking.stage_run("benchmark", params) as stage:
         began = time.monotonic()
         rows = likelihoods(bundles, heldout, references(questions, answers), params)
+        rows += suites(bundles, params)
         rows += forms(answers)
         rows += refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
         rows += golden(questions, answers, params.golden_set)
@@ -127,6 +132,19 @@ def likelihoods(
             value = None if one.nll is None or usual is None else usual - one.nll
             error = one.error or (None if usual is not None else "no held-out reply was measured")
             rows.append(result(MEMORY, question["set"], one.question, side, value, error))
+    return rows
+
+
+def suites(bundles: Mapping[str, Path], params: BenchmarkParams) -> list[dict[str, Any]]:
+    """Return each side's scores on the benchmark suites, equal bundles once."""
+    found: dict[str, list[SuiteScore]] = {}
+    rows = []
+    for side in SIDES:
+        key = bundle_hash(bundles[side]) if params.suites else side
+        if key not in found:
+            place = settings().root / "data" / "suites"
+            found[key] = run_suites(bundles[side], params.suites, place, params.seed, params.batch)
+        rows += [result(f"{SUITE}{s.suite}", s.suite, s.question, side, s.value, s.error) for s in found[key]]
     return rows
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.criteria import METRICS, GateRules, Measurement
+from eval.criteria import METRICS, SUITE, GateRules, Measurement, metric_of
 from eval.dossier import Comparison, Contents, render, worst_first
 from eval.gate import Decision, decide
 from eval.mt_bench import by_category, grades, mean, overall, people_points, win_rates
@@ -210,15 +210,14 @@ def as_json(decision: Decision, judge: Row, bundle: str, against: Row, alpha: fl
 
 
 def benchmark_lines(measured: Mapping[str, Measurement]) -> list[dict[str, Any]]:
-    """Return a line for each known metric that was measured, in the order of `METRICS`."""
+    """Return a line for each metric that was measured, in the order of `METRICS`, the suites last."""
     lines = []
-    for name, metric in METRICS.items():
-        if name in measured:
-            found = measured[name]
-            means = {side: mean(getattr(found, side)) for side in SIDES}
-            better = "higher" if metric.higher_is_better else "lower"
-            counts = {"n": len(found.candidate), "missing": found.missing}
-            lines.append({"title": metric.title, "better": better, **counts, **means})
+    for name in [*(m for m in METRICS if m in measured), *sorted(m for m in measured if m.startswith(SUITE))]:
+        found, metric = measured[name], metric_of(name)
+        means = {side: mean(getattr(found, side)) for side in SIDES}
+        better = "higher" if metric.higher_is_better else "lower"
+        counts = {"n": len(found.candidate), "missing": found.missing}
+        lines.append({"title": metric.title, "better": better, **counts, **means})
     return lines
 
 
@@ -255,7 +254,7 @@ def result_gains(results: Sequence[Row]) -> dict[Key, tuple[float, str]]:
     gains = {}
     for (metric, name, question), both in values.items():
         if len(both) == len(SIDES):
-            sign = 1 if METRICS[metric].higher_is_better else -1
+            sign = 1 if metric_of(metric).higher_is_better else -1
             gains[name, question] = (sign * (both["candidate"] - both["champion"]), words[metric])
     return gains
 

@@ -41,6 +41,7 @@ PARAMS = BenchmarkParams(
     golden_set="golden",
     faithfulness=False,
     max_faithfulness=2,
+    suites=[],
 )
 CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello you"}]
 

@@ -1,0 +1,137 @@
+"""Suites of lm-evaluation-harness run on local files alone, score question by question, and refuse what is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval import suites
+from eval.criteria import metric_of
+from eval.suite_files import read_split
+from eval.suites import Suite, draw, run_suites
+from stages import benchmark
+from tests.fakes import tiny_model
+from tests.stages.test_benchmark import PARAMS
+from thumbwheel.errors import GateError
+from thumbwheel.settings import settings
+
+LAW: dict[str, Any] = {
+    "name": "law",
+    "task": "mmlu_professional_law",
+    "files": {"dev": "dev.csv", "test": "test.csv"},
+    "questions": 3,
+    "shots": 1,
+    "measure": "acc,none",
+    "chat": False,
+}
+
+
+def write_mmlu(folder: Path, count: int = 6) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("dev", "test"):
+        lines = [f'"Is {split} {i}, so to speak, lawful?",yes,no,maybe,never,{"ABCD"[i % 4]}' for i in range(count)]
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_both_sides_are_asked_the_same_questions_and_the_gate_knows_the_metric(workspace: Path) -> None:
+    write_mmlu(workspace / "data" / "suites")
+    for name in ("served", "champion"):
+        tiny_model(workspace / "models" / name)
+    bundles = {"candidate": settings().models / "served", "champion": settings().models / "champion"}
+    params = PARAMS.model_copy(update={"suites": [Suite(**LAW), Suite(**LAW | {"name": "chatted", "chat": True})]})
+    rows = benchmark.suites(bundles, params)
+    asked = {
+        side: [row["question"] for row in rows if (row["metric"], row["side"]) == ("suite_law", side)]
+        for side in bundles
+    }
+    assert asked["candidate"] == asked["champion"] == [str(i) for i in draw(6, 3, f"{PARAMS.seed}:law")]
+    assert all(row["value"] in (0.0, 1.0) and row["error"] is None for row in rows)
+    assert {row["metric"] for row in rows} == {"suite_law", "suite_chatted"}
+    assert metric_of("suite_law").higher_is_better
+
+
+@pytest.mark.slow
+def test_a_score_is_one_exactly_where_the_likeliest_letter_is_the_right_one(tmp_path: Path) -> None:
+    import torch
+
+    from eval.perplexity import load
+
+    write_mmlu(tmp_path)
+    tiny_model(tmp_path / "model")
+    found = run_suites(tmp_path / "model", [Suite(**LAW | {"shots": 0, "questions": 6})], tmp_path, 1, 2)
+    model, tokenizer = load(tmp_path / "model")
+    letters = [tokenizer(f" {letter}", add_special_tokens=False)["input_ids"] for letter in "ABCD"]
+    for score in found:
+        row = read_split("mmlu_x", tmp_path / "test.csv")[int(score.question)]
+        text = "The following are multiple choice questions (with answers) about professional law.\n\n"
+        text += f"{row['question']}\nA. yes\nB. no\nC. maybe\nD. never\nAnswer:"
+        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+        told = []
+        for letter in letters:
+            with torch.inference_mode():
+                logs = model(torch.tensor([prompt + letter])).logits[0].log_softmax(-1)
+            told.append(sum(float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(letter)))
+        assert score.value == float(told.index(max(told)) == row["answer"])
+
+
+@given(available=st.integers(0, 60), wanted=st.integers(1, 60), more=st.integers(0, 60))
+def test_a_longer_draw_holds_every_shorter_one(available: int, wanted: int, more: int) -> None:
+    short, long = draw(available, wanted, "k"), draw(available, wanted + more, "k")
+    assert set(short) <= set(long)
+    assert len(short) == min(available, wanted)
+    assert short == sorted(set(short))
+
+
+def test_a_task_that_the_harness_does_not_know_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"no task 'mmlu_profesional_law', did you mean 'mmlu_professional_law'"):
+        suites.make_task(Suite(**LAW | {"task": "mmlu_profesional_law"}), tmp_path, tmp_path)
+
+
+def test_a_split_that_the_task_needs_and_the_files_lack_is_named(tmp_path: Path) -> None:
+    write_mmlu(tmp_path)
+    with pytest.raises(GateError, match="needs a split that files lacks .it has dev."):
+        suites.make_task(Suite(**LAW | {"files": {"dev": "dev.csv"}}), tmp_path, tmp_path / "scratch")
+
+
+def test_a_measure_that_the_task_does_not_report_is_answered_with_those_that_it_does() -> None:
+    samples = [{"doc_id": 1, "filter": "none", "metrics": ["acc"], "acc": 1.0}]
+    with pytest.raises(GateError, match=r"no measure 'f1,none'; there are \['acc,none'\]"):
+        suites.scores(Suite(**LAW | {"measure": "f1,none"}), samples, [1])
+
+
+def test_a_question_that_the_harness_lost_is_an_error_and_no_score() -> None:
+    samples = [{"doc_id": 1, "filter": "none", "metrics": ["acc"], "acc": 1.0}]
+    found = suites.scores(Suite(**LAW), samples, [1, 2])
+    assert [(one.question, one.value, one.error is None) for one in found] == [("1", 1.0, True), ("2", None, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("none.jsonl", None, "is missing"),
+        ("empty.jsonl", "", "has no rows"),
+        ("broken.jsonl", '{"question": ', "cannot be read"),
+        ("list.json", "[1, 2]", "not a list of objects"),
+        ("five.csv", "question,a,b,c,A\n", "3 choices where four are expected"),
+        ("letter.csv", "question,a,b,c,d,E\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_suite_is_one_clear_error(tmp_path: Path, name: str, text: str | None, said: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(GateError, match=said):
+        read_split("mmlu_law", tmp_path / name)
+
+
+def test_the_right_choice_of_truthfulqa_comes_first_as_its_task_expects(tmp_path: Path) -> None:
+    targets = {"no": 0, "yes": 1, "never": 0}
+    rows = [{"question": "Is it?", "mc1_targets": targets, "mc2_targets": targets}]
+    (tmp_path / "mc_task.json").write_text(json.dumps(rows))
+    (row,) = read_split("truthfulqa_mc1", tmp_path / "mc_task.json")
+    assert row["mc1_targets"] == {"choices": ["yes", "no", "never"], "labels": [1, 0, 0]}
