@@ -39,9 +39,9 @@ def _read(task: str, path: Path) -> list[Row]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         if path.name.removesuffix(".gz").endswith(".csv"):
-            return (
-                [mmlu(cells) for cells in csv.reader(file)] if task.startswith("mmlu") else list(csv.DictReader(file))
-            )
+            if task.startswith("mmlu"):
+                return [mmlu(cells) for cells in csv.reader(file)]
+            return list(csv.DictReader(file))
         text = file.read()
     if path.name.removesuffix(".gz").endswith(".jsonl"):
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]

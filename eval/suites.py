@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Suite(Params):
     """A task of the harness on local files.
 
-    `files` maps the task's splits to files; `questions` of them are asked, with `shots` examples before each. `measure` is
-    the harness's name of a score and of the filter before it, such as `acc,none` or `exact_match,flexible-extract`.
+    `files` maps the task's splits to files; `questions` of them are asked, with `shots` examples before each. `measure`
+    is the harness's name of a score and of the filter before it, such as `acc,none` or `exact_match,flexible-extract`.
     `chat` lays the model's chat template around the prompt.
     """
 
