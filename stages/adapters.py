@@ -54,10 +54,15 @@ def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict
 
     torch.manual_seed(seed)
     if is_main():
-        with whole_folder(target) as folder:
-            get_peft_model(model, lora_config(lora)).save_pretrained(folder)
-            clean_adapter(folder)
+        save_in_place(get_peft_model(model, lora_config(lora)), target)
     return {"steps": 0}
+
+
+def save_in_place(model: Any, target: Path) -> None:
+    """Put the adapter of a PEFT model in its place."""
+    with whole_folder(target) as folder:
+        model.save_pretrained(folder)
+        clean_adapter(folder)
 
 
 def clean_adapter(folder: Path) -> None:

@@ -12,6 +12,8 @@ MODEL_STAGES = ("sft", "dpo", "kto", "quantize")
 HIDDEN = ("quarantine", "dropped", "findings", "history")
 """Tables that hold what was turned away or found, counted elsewhere."""
 SHOWN = 10
+FIRST = ("epsilon", "delta", "stopped")
+"""What is shown of a report before all else."""
 
 
 def data_steps(pins: Mapping[str, Pin]) -> list[dict[str, Any]]:
@@ -32,10 +34,12 @@ def data_steps(pins: Mapping[str, Pin]) -> list[dict[str, Any]]:
 
 def model_steps(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return, for each stage of the model, the first facts of its report that are a number or a word."""
-    return [
-        {"stage": stage, "facts": [(name, value) for name, value in reports[stage].items() if _is_plain(value)][:SHOWN]}
-        for stage in MODEL_STAGES
-    ]
+    return [{"stage": stage, "facts": _first_facts(reports[stage])} for stage in MODEL_STAGES]
+
+
+def _first_facts(report: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    order = sorted(report, key=lambda name: (name not in FIRST, name))
+    return [(name, report[name]) for name in order if _is_plain(report[name])][:SHOWN]
 
 
 def _is_plain(value: Any) -> bool:

@@ -43,8 +43,19 @@ def lineage(bundle: str, gate: dict[str, Any], root: Path) -> dict[str, str]:
         "git_commit": git_commit(root),
         "params": digest((root / "params.yaml").read_bytes()),
         "weights": f"models/served at {weights_md5(root)} in the DVC cache; bundle {bundle[:12]} in the BentoML store",
+        **privacy(),
         **{f"pin.{stage}": pin_mark(stage) for stage in LINEAGE if (settings().pins / f"{stage}.json").exists()},
     }
+
+
+def privacy() -> dict[str, str]:
+    """Return what differential privacy was spent on the conversations, where the model was trained under it."""
+    path = settings().reports / "sft.json"
+    spent = json.loads(path.read_text()) if path.exists() else {}
+    if "epsilon" not in spent:
+        return {}
+    said = f"epsilon {spent['epsilon']:.3g} at delta {spent['delta']:g}, of a conversation; pairs are not covered"
+    return {"privacy": said}
 
 
 def gate_mark(gate: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,24 @@ def watch(
     found = [one for dialogue in dialogues if (one := case(tokenizer, dialogue, limit)).has_reply()]
     if found:
         trainer.add_callback(sentinel(params, found[: params.prompts], tokenizer, run, frozen))
+
+
+def alongside(
+    model: Any,
+    params: SentinelParams | None,
+    dialogues: Sequence[Dialogue],
+    tokenizer: Any,
+    limit: int,
+    run: tracking.StageRun | None,
+    folder: Path,
+) -> tuple[Callable[[int], None], Callable[[], dict[str, float]]]:
+    """Return, for a training without a trainer, what looks at the model at a step, and what tells what was seen."""
+    found = [one for dialogue in dialogues if (one := case(tokenizer, dialogue, limit)).has_reply()]
+    if params is None or not found:
+        return lambda step: None, dict
+    callback = sentinel(params, found[: params.prompts], tokenizer, run, None)
+    callback.on_train_begin(None, None, None, model=model)
+    return lambda step: callback.check(model, step, folder), lambda: dict(callback.facts)
 
 
 def seen(trainer: Any) -> dict[str, float]:

@@ -18,11 +18,12 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from stages import adapters, distil, packing, templates, training, weights
+from stages import adapters, distil, packing, private, templates, training, weights
 from stages.adapters import LoraParams
 from stages.distil import DistilParams
 from stages.launch import LaunchParams, spread
-from stages.sentinel import SentinelParams, seen, watch
+from stages.private import PrivacyParams
+from stages.sentinel import SentinelParams, alongside, seen, watch
 from stages.training import OptimiserParams
 from stages.weights import Method
 from thumbwheel.bundle import bundle_hash
@@ -56,12 +57,15 @@ class SftParams(Params):
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
     distil: DistilParams | None
+    privacy: PrivacyParams | None
     launch: LaunchParams | None
 
     @model_validator(mode="after")
     def _packs_what_it_can(self) -> Self:
         if self.packing and self.distil is not None:
             raise ValueError("packing and distil do not go together; turn one off")
+        if self.privacy is not None and (self.method != "lora" or self.packing or self.distil or self.launch):
+            raise ValueError("privacy goes with method lora in one process, without packing or distil")
         return self
 
 
@@ -77,9 +81,12 @@ def main() -> None:
     checkpoints = training.checkpoint_folder("sft", content, bundle_hash(base), teacher, params.model_dump())
     start = time.monotonic()
     with training.main_run("sft", params) as stage:
-        trainer, counts = make_trainer(rows, base, checkpoints, params, stage)
-        facts = train(trainer, training.last_checkpoint(checkpoints)) | counts
-        weights.save(trainer, settings().models / "sft")
+        if params.privacy is not None:
+            facts = teach_privately(rows, base, checkpoints, params, stage)
+        else:
+            trainer, counts = make_trainer(rows, base, checkpoints, params, stage)
+            facts = train(trainer, training.last_checkpoint(checkpoints)) | counts
+            weights.save(trainer, settings().models / "sft")
         if stage is not None:
             write_json(settings().reports / "sft.json", facts)
             stage.metrics({name: value for name, value in facts.items() if value is not None})
@@ -112,6 +119,23 @@ def examples(rows: list[dict[str, Any]], split: str, tokenizer: Any, limit: int)
     return usable, len(encoded) - len(usable)
 
 
+def material(
+    rows: list[dict[str, Any]], tokenizer: Any, params: SftParams
+) -> tuple[list[dict[str, Any]], int, list[dict[str, Any]]]:
+    """Return the examples to learn from, how many conversations were none, and those to measure the loss by.
+
+    Raises:
+        TrainingError: no conversation can be trained on.
+    """
+    train, skipped = examples(rows, "train", tokenizer, params.max_length)
+    if not train:
+        raise TrainingError(
+            f"no conversation to train on: {skipped} have no answer within {params.max_length} tokens, and "
+            "the split handed on no others; add data, or raise sft.max_length."
+        )
+    return train, skipped, examples(rows, "validation", tokenizer, params.max_length)[0][: params.max_validation]
+
+
 def make_trainer(
     rows: list[dict[str, Any]], base: Path, checkpoints: Path, params: SftParams, stage: Any
 ) -> tuple[Any, dict[str, int]]:
@@ -124,13 +148,7 @@ def make_trainer(
     from datasets import Dataset
 
     tokenizer = training.load_tokenizer(base)
-    train, skipped = examples(rows, "train", tokenizer, params.max_length)
-    validation, _ = examples(rows, "validation", tokenizer, params.max_length)
-    if not train:
-        raise TrainingError(
-            f"no conversation to train on: {skipped} have no answer within {params.max_length} tokens, and "
-            "the split handed on no others; add data, or raise sft.max_length."
-        )
+    train, skipped, validation = material(rows, tokenizer, params)
     o = params.optimiser
     rows_of = packing.pack(train, params.max_length) if params.packing else train
     order = training.schedule(
@@ -141,7 +159,6 @@ def make_trainer(
         np.random.default_rng(params.seed),
     )
     scheduled = [rows_of[i] for i in order]
-    validation = validation[: params.max_validation]
     frozen = weights.frozen(base, params.dtype, params.method) if params.sentinel else None
     trainer = make_kind(params, checkpoints, bool(validation))(
         model=weights.load_student(base, params.dtype, params.method),
@@ -163,6 +180,31 @@ def make_trainer(
     }
     watch(trainer, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage, frozen)
     return training.without_printing(trainer), counts
+
+
+def teach_privately(
+    rows: list[dict[str, Any]], base: Path, checkpoints: Path, params: SftParams, stage: Any
+) -> dict[str, Any]:
+    """Train under differential privacy, put the adapter in its place, and return the report, what was spent first."""
+    import torch
+    from peft import get_peft_model
+
+    assert params.privacy is not None
+    torch.manual_seed(params.seed)
+    tokenizer = training.load_tokenizer(base)
+    train, skipped, validation = material(rows, tokenizer, params)
+    model = get_peft_model(weights.load(base, params.dtype), adapters.lora_config(params.lora)).to(training.device())
+    look, told = alongside(
+        model, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage, checkpoints
+    )
+    pad = tokenizer.pad_token_id
+    before = private.mean_loss(model, validation, params.optimiser.batch, pad)
+    facts = private.train(model, train, params.optimiser, params.privacy, pad, checkpoints, look)
+    facts |= {"validation_loss_before": before}
+    facts |= {"validation_loss_after": private.mean_loss(model, validation, params.optimiser.batch, pad)}
+    adapters.save_in_place(model, settings().models / "sft")
+    counts = {"conversations": len(train), "skipped": skipped, "validation": len(validation)}
+    return facts | counts | told()
 
 
 def make_kind(params: SftParams, checkpoints: Path, validates: bool) -> Callable[..., Any]:

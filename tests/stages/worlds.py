@@ -39,6 +39,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "optimiser": OPTIMISER,
         "sentinel": None,
         "distil": None,
+        "privacy": None,
         "launch": None,
     },
     "dpo": {
