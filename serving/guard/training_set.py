@@ -1,0 +1,100 @@
+"""The classifier's own labelled texts: wishes in frames, with and without attempts to talk a model out of its rules.
+
+Everything is drawn from `data/seed/guard` and the help articles by a seeded generator. The same frames, purposes and
+roles stand around harmful and harmless wishes, so that they give nothing away.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED_DATA = ROOT / "data" / "seed"
+FRONT_MATTER = re.compile(r"\A---.*?---", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text and, head by head, what it is; a head that is None learns nothing from it.
+
+    `family` is the wish or the template: examples of one family are never on both sides of a split.
+    """
+
+    text: str
+    family: str
+    harm: bool | None = None
+    jailbreak: bool | None = None
+    instruction: bool | None = None
+    abuse: bool | None = None
+
+
+def examples(seed: int, frames_a_wish: int) -> list[Example]:
+    """Return the training set; `frames_a_wish` is how often a wish is put into words of each kind."""
+    draw, frames = random.Random(seed), _read("frames")
+    wishes = [(act, True) for acts in _read("harmful").values() for act in acts]
+    wishes += [(act, False) for acts in _read("harmless").values() for act in acts]
+    asked = [each for act, harm in wishes for each in _asked(act, harm, frames, frames_a_wish, draw)]
+    return [*asked, *_documents(draw, [act for act, harm in wishes]), *_abuse()]
+
+
+def _asked(act: str, harm: bool, frames: dict[str, Any], times: int, draw: random.Random) -> Iterator[Example]:
+    plain = Example("", act, harm, jailbreak=False, abuse=False)
+    for frame in draw.sample(frames["requests"], times):
+        yield replace(plain, text=_filled(frame, act=act), instruction=True)
+    for purpose in draw.sample(frames["purposes"], times // 2):
+        yield replace(plain, text=_wrapped(purpose, act, frames, draw))
+    for role in draw.sample(frames["roles"], times // 3):
+        text = _wrapped(role, act, frames, draw).replace("{role}", draw.choice(frames["names"]))
+        yield replace(plain, text=text)
+    for jailbreak in draw.sample(frames["jailbreaks"], times // 2):
+        yield replace(plain, text=_wrapped(jailbreak, act, frames, draw), jailbreak=True)
+
+
+def _wrapped(frame: str, act: str, frames: dict[str, Any], draw: random.Random) -> str:
+    return frame.replace("{request}", _filled(draw.choice(frames["requests"]), act=act))
+
+
+def _documents(draw: random.Random, acts: list[str]) -> Iterator[Example]:
+    read = _read("documents")
+    for sentence in (*read["sentences"], *_articles()):
+        yield Example(sentence, sentence, harm=False, jailbreak=False, instruction=False, abuse=False)
+    for frame in read["addressed"]:
+        fill = read["places"] if "{place}" in frame else draw.sample(acts, 12)
+        for value in fill:
+            yield Example(_filled(frame, act=value, place=value), frame, instruction=True)
+
+
+def _articles() -> Iterator[str]:
+    """Yield the sentences of the help articles."""
+    for path in sorted((SEED_DATA / "knowledge").glob("*.md")):
+        body = FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
+        yield from filter(None, (sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+", body)))
+
+
+def _abuse() -> Iterator[Example]:
+    read = _read("abuse")
+    for name, abuse in (("abusive", True), ("harmless", False)):
+        for frame in read[name]:
+            slot = re.search(r"\{(group|person)\}", frame)
+            for value in read[f"{slot.group(1)}s"] if slot else [""]:
+                text = _filled(frame, group=value, person=value)
+                yield Example(text, frame, harm=False, jailbreak=False, abuse=abuse)
+
+
+def _filled(frame: str, **values: str) -> str:
+    for name, value in values.items():
+        frame = frame.replace(f"{{{name}}}", value)
+    return frame[:1].upper() + frame[1:]
+
+
+def _read(name: str) -> dict[str, Any]:
+    value = yaml.safe_load((SEED_DATA / "guard" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert isinstance(value, dict)
+    return value
