@@ -41,7 +41,7 @@ def examples(seed: int, frames_a_wish: int) -> list[Example]:
     wishes = [(act, True) for acts in _read("harmful").values() for act in acts]
     wishes += [(act, False) for acts in _read("harmless").values() for act in acts]
     asked = [each for act, harm in wishes for each in _asked(act, harm, frames, frames_a_wish, draw)]
-    return [*asked, *_documents(draw, [act for act, harm in wishes]), *_abuse()]
+    return [*asked, *_topics(draw, frames_a_wish), *_as_they_come(), *_documents(draw, [act for act, harm in wishes]), *_abuse()]
 
 
 def _asked(act: str, harm: bool, frames: dict[str, Any], times: int, draw: random.Random) -> Iterator[Example]:
@@ -59,6 +59,22 @@ def _asked(act: str, harm: bool, frames: dict[str, Any], times: int, draw: rando
 
 def _wrapped(frame: str, act: str, frames: dict[str, Any], draw: random.Random) -> str:
     return frame.replace("{request}", _filled(draw.choice(frames["requests"]), act=act))
+
+
+def _topics(draw: random.Random, times: int) -> Iterator[Example]:
+    read = _read("topics")
+    for name, harm in (("harmful", True), ("harmless", False)):
+        for topic in read[name]:
+            plain = Example("", topic, harm, jailbreak=False)
+            for frame in draw.sample(read["frames"], times):
+                yield replace(plain, text=_filled(frame, topic=topic))
+
+
+def _as_they_come() -> Iterator[Example]:
+    read = _read("asked")
+    for name, harm in (("harmful", True), ("harmless", False)):
+        for text in read[name]:
+            yield Example(text, text, harm, jailbreak=False)
 
 
 def _documents(draw: random.Random, acts: list[str]) -> Iterator[Example]:
