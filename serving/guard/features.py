@@ -10,7 +10,7 @@ import numpy as np
 from serving.guard.normalise import fold
 
 BUCKETS = 1 << 16
-GRAMS = (3, 4, 5)
+GRAMS = (4, 5)
 """Lengths in bytes of the character n-grams."""
 WINDOW = 600
 """Characters judged at once: a long harmless text around a harmful wish must not thin it out."""

@@ -23,10 +23,8 @@ log = logging.getLogger(__name__)
 
 SEED = 7
 FRAMES_A_WISH = 8
-STRENGTH = 30.0
+STRENGTH = 10.0
 """Inverse of the L2 penalty, scikit-learn's C."""
-HELD_OUT = 5
-"""Every so many-th family is kept for validation."""
 
 
 def matrix(texts: list[str]) -> Any:
@@ -50,17 +48,12 @@ def fit(data: list[Example], head: str) -> tuple[np.ndarray, float]:
     return model.coef_[0], float(model.intercept_[0])
 
 
-def held_out(example: Example) -> bool:
-    """Tell whether an example validates instead of training, by a hash of its family."""
-    return hashlib.sha256(example.family.encode()).digest()[0] % HELD_OUT == 0
-
-
 def validation(data: list[Example], head: str) -> float:
     """Return the ROC-AUC on wishes and templates that were not learnt from."""
     from sklearn.metrics import roc_auc_score
 
-    weights, intercept = fit([each for each in data if not held_out(each)], head)
-    rest = [each for each in data if held_out(each) and getattr(each, head) is not None]
+    weights, intercept = fit([each for each in data if not each.held_out], head)
+    rest = [each for each in data if each.held_out and getattr(each, head) is not None]
     scores = matrix([each.text for each in rest]) @ weights + intercept
     return float(roc_auc_score([getattr(each, head) for each in rest], scores))
 

@@ -6,6 +6,7 @@ roles stand around harmful and harmless wishes, so that they give nothing away.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED_DATA = ROOT / "data" / "seed"
+HELD_OUT = 5
+"""One family in so many validates."""
 FRONT_MATTER = re.compile(r"\A---.*?---", re.DOTALL)
 
 
@@ -34,6 +37,11 @@ class Example:
     instruction: bool | None = None
     abuse: bool | None = None
 
+    @property
+    def held_out(self) -> bool:
+        """Whether it validates instead of training, by a hash of its family."""
+        return hashlib.sha256(self.family.encode()).digest()[0] % HELD_OUT == 0
+
 
 def examples(seed: int, frames_a_wish: int) -> list[Example]:
     """Return the training set; `frames_a_wish` is how often a wish is put into words of each kind."""
@@ -41,7 +49,8 @@ def examples(seed: int, frames_a_wish: int) -> list[Example]:
     wishes = [(act, True) for acts in _read("harmful").values() for act in acts]
     wishes += [(act, False) for acts in _read("harmless").values() for act in acts]
     asked = [each for act, harm in wishes for each in _asked(act, harm, frames, frames_a_wish, draw)]
-    return [*asked, *_topics(draw, frames_a_wish), *_as_they_come(), *_documents(draw, [act for act, harm in wishes]), *_abuse()]
+    short = [*asked, *_topics(draw, frames_a_wish), *_as_they_come()]
+    return [*short, *_long(short, draw), *_documents(draw, [act for act, harm in wishes]), *_abuse()]
 
 
 def _asked(act: str, harm: bool, frames: dict[str, Any], times: int, draw: random.Random) -> Iterator[Example]:
@@ -75,6 +84,16 @@ def _as_they_come() -> Iterator[Example]:
     for name, harm in (("harmful", True), ("harmless", False)):
         for text in read[name]:
             yield Example(text, text, harm, jailbreak=False)
+
+
+def _long(short: list[Example], draw: random.Random) -> Iterator[Example]:
+    """Yield texts of several requests, all of one side of a split; a harmful one makes all of it harmful."""
+    harmless = [each for each in short if each.harm is False and not each.jailbreak]
+    sides = {side: [each.text for each in harmless if each.held_out is side] for side in (True, False)}
+    for example in draw.sample(short, len(short) // 3):
+        texts = [example.text, *draw.sample(sides[example.held_out], draw.randint(1, 4))]
+        draw.shuffle(texts)
+        yield replace(example, text=" ".join(texts), instruction=None, abuse=False)
 
 
 def _documents(draw: random.Random, acts: list[str]) -> Iterator[Example]:
