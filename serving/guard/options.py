@@ -35,16 +35,23 @@ class PersonalOptions(Params):
         return value
 
 
-class ClassifierOptions(Params):
-    """A request is refused from this probability on, for each kind of attack; 1 and above nothing is."""
+class AskedOptions(Params):
+    """Probabilities of the classifier's heads from which a request is refused."""
 
     harm: Share
     jailbreak: Share
 
 
+class SaidOptions(Params):
+    """Probabilities of the classifier's heads from which a sentence is withheld."""
+
+    harm: Share
+    abuse: Share
+
+
 class InputOptions(Params):
     patterns: bool
-    classifier: ClassifierOptions | None
+    classifier: AskedOptions | None
 
 
 class StreamOptions(Params):
@@ -58,8 +65,7 @@ class StreamOptions(Params):
 
 class OutputOptions(Params):
     patterns: bool
-    classifier: Share | None
-    """Probability of harm from which a sentence is withheld; null for none."""
+    classifier: SaidOptions | None
     sentence_characters: Annotated[int, Field(ge=40, le=4000)]
     """A longer sentence is judged in parts of this length."""
 
@@ -75,7 +81,7 @@ class EndpointOptions(Params):
     """To wait for a verdict."""
     when_away: Literal["open", "closed"]
     """Without a verdict, go on with the other layers alone, or refuse."""
-    rest_seconds: Annotated[float, Field(ge=0)]
+    rest_seconds: Annotated[float, Field(gt=0)]
     """After a failure the endpoint is left alone for so long."""
 
 

@@ -20,3 +20,12 @@ class Verdict:
     def public(self) -> dict[str, str]:
         """Return what a client may know."""
         return {"layer": self.layer, "rule": self.rule}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence of a retrieved document that reads as an instruction; `document` counts from 1."""
+
+    document: int
+    rule: str
+    sentence: str
