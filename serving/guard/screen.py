@@ -31,10 +31,6 @@ class Screen:
         """Tell whether a reply ends where this is found, instead of going on without it."""
         return rule != "link" and self._personal.options.output == "refuse"
 
-    def placeholder(self, rule: str) -> str:
-        """Return what stands in place of a finding."""
-        return "[link removed]" if rule == "link" else f"[{rule.removeprefix('pii_').upper()}_1]"
-
 
 def _joined(spans: list[Span]) -> list[Span]:
     joined = spans[:1]

@@ -7,6 +7,7 @@ roles stand around harmful and harmless wishes, so that they give nothing away.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _long(short: list[Example], draw: random.Random) -> Iterator[Example]:
 
 def _documents(draw: random.Random, acts: list[str]) -> Iterator[Example]:
     read = _read("documents")
-    for sentence in (*read["sentences"], *_articles()):
+    for sentence in (*read["sentences"], *_articles(), *_replies()):
         yield Example(sentence, sentence, harm=False, jailbreak=False, instruction=False, abuse=False)
     for frame in read["addressed"]:
         fill = read["places"] if "{place}" in frame else draw.sample(acts, 12)
@@ -110,7 +111,18 @@ def _articles() -> Iterator[str]:
     """Yield the sentences of the help articles."""
     for path in sorted((SEED_DATA / "knowledge").glob("*.md")):
         body = FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
-        yield from filter(None, (sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+", body)))
+        yield from _sentences(body)
+
+
+def _replies() -> Iterator[str]:
+    """Yield the sentences of the assistant's replies in the seed's helpful pairs, which tell people what to do."""
+    for line in (SEED_DATA / "preferences" / "helpful.jsonl").read_text(encoding="utf-8").splitlines():
+        pair = json.loads(line)
+        yield from _sentences(pair["chosen"])
+
+
+def _sentences(text: str) -> Iterator[str]:
+    return filter(None, (sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+", text)))
 
 
 def _abuse() -> Iterator[Example]:

@@ -12,6 +12,7 @@ import re
 from serving.guard.screen import Screen, Span
 from serving.guard.sequences import Trace
 from serving.guard.verdict import Verdict
+from thumbwheel.pii.redact import canonical
 
 CONTEXT = 240
 """Characters before what is held in which a word may say what a number is; the detector looks back up to 120."""
@@ -33,6 +34,7 @@ UNSEEN = re.compile(
     r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 """Characters that show nothing, turn the direction of writing, or smuggle text past the reader; they never leave."""
+REMOVED = "[link removed]"
 OVERLONG = "[…]"
 """Stands for a word that is longer than the window."""
 
@@ -53,6 +55,8 @@ class Window:
         self._after_digit = False
         self._overlong = False
         self._trace = Trace(screen.sequences)
+        self._names: dict[tuple[str, str], str] = {}
+        """The placeholder of each value, by rule and value."""
 
     @property
     def blocked(self) -> Verdict | None:
@@ -134,8 +138,17 @@ class Window:
             if self.screen.refuses(kind):
                 return self._block(kind)
             self.verdicts.append(Verdict("stream", kind, "redact"))
-            head = head[: max(start, self._from)] + self.screen.placeholder(kind) + head[end:]
+            name = self._name(kind, (head + tail)[start:end])
+            head = head[: max(start, self._from)] + name + head[end:]
         return self._block("too_many_values")
+
+    def _name(self, rule: str, value: str) -> str:
+        """Return the placeholder of a value: the same for the same value of one reply."""
+        if rule == "link":
+            return REMOVED
+        kind = rule.removeprefix("pii_")
+        number = 1 + sum(known == rule for known, _ in self._names)
+        return self._names.setdefault((rule, canonical(kind, value)), f"[{kind.upper()}_{number}]")
 
     def _spans(self, text: str) -> list[Span]:
         return [span for span in self.screen.spans(text) if span[1] > self._from]

@@ -144,3 +144,8 @@ def test_where_personal_data_is_allowed_it_leaves() -> None:
 
 def test_the_companys_own_address_leaves() -> None:
     assert sent(SCREEN, ["Write to support@brindlewick.example please"])[0].split()[2] == "support@brindlewick.example"
+
+
+def test_a_value_keeps_its_placeholder_through_a_reply() -> None:
+    out = sent(SCREEN, ["Ask jo@mail.com or al@mail.com, but first Jo@mail.com please"])[0]
+    assert out == "Ask [EMAIL_1] or [EMAIL_2], but first [EMAIL_1] please"
