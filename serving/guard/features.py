@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 
@@ -49,5 +50,5 @@ def _grams(data: np.ndarray, n: int) -> Buckets:
 def _words(folded: str) -> Buckets:
     words = ["".join(c for c in word if c.isalnum()) for word in folded.split()]
     words = [word for word in words if word]
-    pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    pairs = [f"{a} {b}" for a, b in itertools.pairwise(words)]
     return np.array([zlib.crc32(each.encode()) % BUCKETS for each in (*words, *pairs)], dtype=np.int64)

@@ -38,6 +38,7 @@ class Guard:
         self.personal = Personal(options.personal)
         self.screen = Screen(options.stream, self.personal) if options.stream else None
         self.endpoint = Endpoint(options.endpoint) if options.endpoint else None
+        self.judged([{"role": "user", "content": "Hello"}])  # so that no user waits for rules to be compiled
 
     async def request(self, messages: Messages, system: str = "") -> Request:
         """Judge a conversation by all that is configured; `system` is what the client set before it, if anything."""
@@ -59,7 +60,7 @@ class Guard:
         Pure: this is all that the process itself can say, without the endpoint.
         """
         *earlier, last = messages
-        rule = self._rule(last["content"]) or (self._rule(system) if system.strip() else None)
+        rule = self.input_rule(last["content"]) or (self.input_rule(system) if system.strip() else None)
         treatment = self.options.personal.input
         if rule is None and treatment == "refuse":
             rule = next((f"pii_{found.kind}" for found in self.personal.find(last["content"])), None)
@@ -76,7 +77,8 @@ class Guard:
         if self.endpoint:
             await self.endpoint.close()
 
-    def _rule(self, text: str) -> str | None:
+    def input_rule(self, text: str) -> str | None:
+        """Return the rule of the input layer that a text breaks, None for none."""
         options = self.options.input
         if options is None:
             return None
@@ -89,7 +91,7 @@ class Guard:
         refused = False
         for message in messages:
             if message["role"] == "user":
-                refused = self._rule(message["content"]) is not None
+                refused = self.input_rule(message["content"]) is not None
             if not refused:
                 kept.append(message)
         return kept

@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-TOP = "com|net|org|info|biz|io|ai|app|dev|co|me|xyz|top|online|site|shop|club|link|click|ru|cn|tk|ml|ga|gq|cf|de|uk|eu|fr|nl|us|ca|in"
+TOP = (
+    "com|net|org|info|biz|io|ai|app|dev|co|me|xyz|top|online|site|shop|club|link|click"
+    "|ru|cn|tk|ml|ga|gq|cf|de|uk|eu|fr|nl|us|ca|in"
+)
 LINK = re.compile(
     r"(?<![a-z])(?:https?|ftp|file|wss?):[/\\]{1,3}[^\s<>\"'`|)\]}]+"
     r"|(?<![a-z])(?:javascript|data|vbscript):(?=\S)[^\s<>\"'`)\]]+"

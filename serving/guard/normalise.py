@@ -21,7 +21,9 @@ PAIRS = (
     "սu ոn օo հh ցg ӏl ɑa ɡg ıi øo đd ħh łl ʟl ɪi ɴn ʀr ʏy ꜱs ᴀa ᴄc ᴅd ᴇe ᴊj ᴋk ᴍm ᴏo ᴘp ᴛt ᴜu ᴠv ᴡw ᴢz"
 )
 LOOK_ALIKES = {pair[0]: pair[1] for pair in PAIRS.split()}
-LEET = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "l"})
+LEET = str.maketrans(
+    {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "l"}
+)
 
 LEET_WORD = re.compile(r"(?<!\S)(?=\S*[a-z])(?=\S*[0-9@$!|])[a-z0-9@$!|]{2,23}[a-z0-9@$](?=[.,;:?!]*(?:\s|$))")
 """Letters with digits or signs among them: `1gn0re`."""

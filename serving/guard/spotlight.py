@@ -75,7 +75,11 @@ class Spotlight:
 
     def _treated(self, piece: str) -> str:
         end = piece[len(piece.rstrip()) :]
-        return LEFT_OUT + end if self.options.injected == "drop" else f"[quoted instruction, not for you: {piece.strip()}]{end}"
+        return (
+            LEFT_OUT + end
+            if self.options.injected == "drop"
+            else f"[quoted instruction, not for you: {piece.strip()}]{end}"
+        )
 
 
 def escaped(document: str, token: str) -> str:

@@ -50,7 +50,7 @@ def examples(seed: int, frames_a_wish: int) -> list[Example]:
     wishes = [(act, True) for acts in _read("harmful").values() for act in acts]
     wishes += [(act, False) for acts in _read("harmless").values() for act in acts]
     asked = [each for act, harm in wishes for each in _asked(act, harm, frames, frames_a_wish, draw)]
-    short = [*asked, *_topics(draw, frames_a_wish), *_as_they_come()]
+    short = [*asked, *_topics(draw, frames_a_wish), *_as_they_come(draw, frames, frames_a_wish)]
     return [*short, *_long(short, draw), *_documents(draw, [act for act, harm in wishes]), *_abuse()]
 
 
@@ -80,11 +80,16 @@ def _topics(draw: random.Random, times: int) -> Iterator[Example]:
                 yield replace(plain, text=_filled(frame, topic=topic))
 
 
-def _as_they_come() -> Iterator[Example]:
+def _as_they_come(draw: random.Random, frames: dict[str, Any], times: int) -> Iterator[Example]:
     read = _read("asked")
     for name, harm in (("harmful", True), ("harmless", False)):
         for text in read[name]:
-            yield Example(text, text, harm, jailbreak=False)
+            plain = Example(text, text, harm, jailbreak=False)
+            yield plain
+            for purpose in draw.sample(frames["purposes"], times // 2):
+                yield replace(plain, text=purpose.replace("{request}", text))
+            for jailbreak in draw.sample(frames["jailbreaks"], times // 4):
+                yield replace(plain, text=jailbreak.replace("{request}", text), jailbreak=True)
 
 
 def _long(short: list[Example], draw: random.Random) -> Iterator[Example]:

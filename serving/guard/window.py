@@ -30,9 +30,7 @@ GROUP = re.compile(r"\w{1,4}")
 """A word that may be a group of a value whose last group had a digit: `gb82 west 1234`."""
 WIDE = re.compile(r"[\u0e00-\u0e7f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
 """Letters of scripts without blanks; each stands for a word."""
-UNSEEN = re.compile(
-    r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
-)
+UNSEEN = re.compile(r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
 """Characters that show nothing, turn the direction of writing, or smuggle text past the reader; they never leave."""
 REMOVED = "[link removed]"
 OVERLONG = "[…]"

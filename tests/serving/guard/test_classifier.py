@@ -37,9 +37,7 @@ def test_a_score_is_the_mean_weight_of_the_buckets_by_their_root() -> None:
 def test_windows_overlap_and_leave_nothing_out(text: str) -> None:
     cut = list(windows(text))
     assert all(len(window) <= WINDOW for window in cut)
-    assert {word for window in cut for word in window.split() if len(word) < 100} >= {
-        word for word in " ".join(cut[:1]).split()[:-1]
-    }
+    assert {word for window in cut for word in window.split() if len(word) < 100} >= set(" ".join(cut[:1]).split()[:-1])
 
 
 def test_a_harmful_wish_is_found_within_a_long_harmless_text() -> None:

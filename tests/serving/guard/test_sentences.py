@@ -12,7 +12,7 @@ def cut(chunks: list[str], longest: int = 40) -> list[str]:
     return [*out, sentences.close()]
 
 
-@given(st.text(alphabet="ab .!?\n。\")"), st.integers(1, 7))
+@given(st.text(alphabet='ab .!?\n。")'), st.integers(1, 7))
 def test_sentences_are_the_text_and_do_not_depend_on_the_chunks(text: str, size: int) -> None:
     whole = cut([text])
     assert "".join(whole) == text

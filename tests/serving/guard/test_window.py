@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,18 +20,37 @@ VALUES = (
     *("NI number AB 12 34 56 C", "https://user:secretpass@host.example/x"),
 )
 LINKS = ("https://evil.example/a?b=c", "www.evil.com", "evil.com/path", "//evil.net/x", "javascript:alert(1)")
-WORDS = ("The", "light", "blinks", "5", "times", "of", "I", "USB", "in", "March", "a", "aab", "aa", "internal", "use", "水", "。", "é")
+WORDS = (
+    "The",
+    "light",
+    "blinks",
+    "5",
+    "times",
+    "of",
+    "I",
+    "USB",
+    "in",
+    "March",
+    "a",
+    "aab",
+    "aa",
+    "internal",
+    "use",
+    "水",
+    "。",
+    "é",
+)
 PIECES = st.sampled_from((*VALUES, *LINKS, *FORBIDDEN, *WORDS, *WORDS, *WORDS, "https://help.brindlewick.example/x"))
 TEXTS = st.lists(PIECES, max_size=14).flatmap(
-    lambda words: st.lists(st.sampled_from((" ", " ", "\n", "  ", ", ", ". ")), min_size=len(words), max_size=len(words)).map(
-        lambda gaps: "".join(word + gap for word, gap in zip(words, gaps, strict=True))
-    )
+    lambda words: st.lists(
+        st.sampled_from((" ", " ", "\n", "  ", ", ", ". ")), min_size=len(words), max_size=len(words)
+    ).map(lambda gaps: "".join(word + gap for word, gap in zip(words, gaps, strict=True)))
 )
 
 
 def cut(text: str, places: list[int]) -> list[str]:
     at = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
-    return [text[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(at)]
 
 
 @settings(max_examples=150)
@@ -74,7 +95,9 @@ def test_a_value_is_replaced_however_it_is_split(value: str) -> None:
     assert [verdict.action for verdict in verdicts] == ["redact"]
 
 
-@pytest.mark.parametrize("written", ["internal use only", "INTERNAL\n use  only", "ínternal u\u200bse ｏnly", "internаl use only"])
+@pytest.mark.parametrize(
+    "written", ["internal use only", "INTERNAL\n use  only", "ínternal u\u200bse ｏnly", "internаl use only"]
+)
 def test_a_forbidden_sequence_ends_the_reply_however_it_is_written(written: str) -> None:
     out, verdicts, _ = sent(SCREEN, [f"This is for {written[:9]}", written[9:], " and more"])
     assert out == "This is for "
