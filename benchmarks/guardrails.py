@@ -30,6 +30,7 @@ OPTIONS = load_options(SHIPPED).guard
 GUARD = Guard(OPTIONS)
 SAMPLE = 3000
 """At most so many texts of a set, spread evenly."""
+INJECTION_HEADING = ("documents", "orders found", "cases freed of it", "sentences wrongly", "documents wrongly")
 TOKEN = 4
 """Characters of a piece of the stream."""
 
@@ -177,27 +178,19 @@ def main() -> None:
     try:
         cases = injections()
         rows.append(injection_auc(cases))
-        heading = (
-            "documents",
-            "orders found",
-            "cases without the whole order",
-            "sentences wrongly",
-            "documents wrongly",
-        )
-        print(markdown(heading, injection_rows(cases)), "\n")
+        print(markdown(INJECTION_HEADING, injection_rows(cases)), "\n")
     except AbsentDataError as error:
         print(f"left out: {error}\n")
     print(markdown(("texts", "head", "n", "ROC-AUC"), rows), "\n")
     print(markdown(("texts", "stopped of the labelled", "stopped of the others"), reply_rows(labelled)), "\n")
-    replies = [
-        text
-        for each in labelled
-        if "Dolly" in each.name
-        for text, bad in zip(each.texts, each.labels, strict=True)
-        if not bad
-    ]
+    replies = [text for text, bad in zip(*_pairs(labelled, "Dolly"), strict=True) if not bad]
     if replies:
         print(markdown(("cost", "n", "median", "95 %", "most"), cost_rows(sets, replies)))
+
+
+def _pairs(labelled: Sequence[LabelledTexts], name: str) -> tuple[Sequence[str], Sequence[bool]]:
+    """Return texts and labels of the set whose name holds a word; none where it is not here."""
+    return next(((each.texts, each.labels) for each in labelled if name in each.name), ((), ()))
 
 
 if __name__ == "__main__":

@@ -75,16 +75,13 @@ class Spotlight:
 
     def _treated(self, piece: str) -> str:
         end = piece[len(piece.rstrip()) :]
-        return (
-            LEFT_OUT + end
-            if self.options.injected == "drop"
-            else f"[quoted instruction, not for you: {piece.strip()}]{end}"
-        )
+        marked = f"[quoted instruction, not for you: {piece.strip()}]"
+        return (LEFT_OUT if self.options.injected == "drop" else marked) + end
 
 
 def escaped(document: str, token: str) -> str:
     """Return a document without invisible characters, control tokens, and anything that looks like our delimiters."""
-    text = CONTROLS.sub("", UNSEEN.sub("", document))
+    text = CONTROLS.sub("", UNSEEN.sub("", document)).replace(token, "")
     while (bare := CONTROL.sub("", text)) != text:
         text = bare  # what is left may make a new mark: <|im_<|x|>start|>
-    return re.sub(r"<(?=/?\s*document\b)", "&lt;", text, flags=re.IGNORECASE).replace(token, "")
+    return re.sub(r"<(?=/?\s*document\b)", "&lt;", text, flags=re.IGNORECASE)
