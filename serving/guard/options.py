@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from thumbwheel.params import Params
-from thumbwheel.pii import Kind
+from thumbwheel.pii.kinds import PatternKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Treatment = Literal["refuse", "redact", "allow"]
@@ -16,7 +16,7 @@ Treatment = Literal["refuse", "redact", "allow"]
 
 
 class PersonalOptions(Params):
-    kinds: tuple[Kind, ...]
+    kinds: tuple[PatternKind, ...]
     regions: tuple[str, ...]
     """Countries, ISO 3166, whose telephone numbers are known without a country code."""
     allow: tuple[str, ...]
