@@ -22,6 +22,7 @@ from serving import metrics
 from serving.admission import Admission
 from serving.entry import Entry
 from serving.feedback import Sink, feedback_event
+from serving.guard.guard import Guard
 from serving.history import History, Reply
 from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
 from serving.options import Options
@@ -58,8 +59,10 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = app.state.parts = make_parts()
         admission = Admission(parts.options.admission)
-        app.state.orchestrator = Orchestrator(parts.release, parts.history, parts.upstream, admission)
+        guard = Guard(parts.options.guard)
+        app.state.orchestrator = Orchestrator(parts.release, parts.history, parts.upstream, admission, guard)
         yield
+        await guard.close()
         await parts.upstream.close()
         parts.on_stop()
 
@@ -98,7 +101,8 @@ async def chat_completions(request: Request) -> Response:
     else:
         await _unless_gone(request, _drain(pieces))
         identity = _identity(orchestrator.release, draft)
-        response = JSONResponse(completion(identity, draft.text, draft.finish, draft.usage))
+        answer = completion(identity, draft.text, draft.finish, draft.usage)
+        response = JSONResponse({**answer, **_verdict(draft)})
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
@@ -193,7 +197,7 @@ async def _events(
             logger.exception("a stream broke")
             yield event(ApiError(500, "something broke on our side", "internal_error").body())
             return
-    yield event(chunk(identity, {}, draft.finish))
+    yield event({**chunk(identity, {}, draft.finish), **_verdict(draft)})
     if usage:
         yield event({**identity, "object": "chat.completion.chunk", "choices": [], "usage": draft.usage})
     yield DONE
@@ -241,6 +245,11 @@ def _identity(release: Release, draft: Draft) -> dict[str, Any]:
         "conversation_id": draft.conversation_id,
         "message_id": draft.message_id,
     }
+
+
+def _verdict(draft: Draft) -> dict[str, Any]:
+    """Return our field of an answer that the guardrails ended: the layer and the rule."""
+    return {"guard": draft.verdict.public()} if draft.verdict else {}
 
 
 def _public(reply: Reply) -> dict[str, Any]:

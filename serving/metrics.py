@@ -31,6 +31,15 @@ DEGRADED = Gauge(
     "thumbwheel_degraded", "1 while a part does without its backend", ["part"], multiprocess_mode="livemax"
 )
 
+GUARD = Counter("thumbwheel_guard", "Findings of the guardrails", ["layer", "rule", "action"])
+GUARD_SECONDS = Histogram(
+    "thumbwheel_guard_seconds",
+    "Time that a layer of the guardrails took of one answer",
+    ["layer"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
+)
+MODERATION_AWAY = Counter("thumbwheel_moderation_away", "Texts the moderation endpoint did not judge", ["when_away"])
+
 
 def render() -> bytes:
     """Return all metrics in Prometheus' text format, those of sister processes included."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.guard.options import GuardOptions
 from thumbwheel.errors import ParamsError
 from thumbwheel.params import Params, load_params, read_params
 from thumbwheel.settings import settings
@@ -66,6 +67,7 @@ class Options(Params):
     limits: LimitOptions
     admission: AdmissionOptions
     breaker: BreakerOptions
+    guard: GuardOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -83,6 +85,7 @@ def load_options(path: Path | None = None) -> Options:
         limits=load_params("limits", LimitOptions, path),
         admission=load_params("admission", AdmissionOptions, path),
         breaker=load_params("breaker", BreakerOptions, path),
+        guard=load_params("guard", GuardOptions, path),
     )
     _check_tiers(options, path.name)
     return options

@@ -13,6 +13,9 @@ from typing import Any
 from serving import metrics
 from serving.admission import Admission, within
 from serving.entry import Guest
+from serving.guard.guard import Guard
+from serving.guard.reply import FINISH
+from serving.guard.verdict import Verdict
 from serving.history import History, Messages, Reply
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
@@ -35,6 +38,7 @@ class Draft:
     payload: dict[str, Any]
     text: str = ""
     finish: str = "cancelled"
+    verdict: Verdict | None = None
     prompt_tokens: int = 0
     reply_tokens: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -47,6 +51,12 @@ class Draft:
             "total_tokens": self.prompt_tokens + self.reply_tokens,
         }
 
+    def ask(self, prompt: Messages) -> None:
+        """Take the prompt as the guard let it pass."""
+        before = self.payload["messages"][: len(self.payload["messages"]) - len(self.prompt)]
+        self.prompt = prompt
+        self.payload = {**self.payload, "messages": [*before, *prompt]}
+
     def add(self, piece: Piece) -> None:
         self.text += piece.text
         self.finish = piece.finish or self.finish
@@ -57,8 +67,11 @@ class Draft:
 class Orchestrator:
     """One release's way of answering."""
 
-    def __init__(self, release: Release, history: History, upstream: Upstream, admission: Admission) -> None:
+    def __init__(
+        self, release: Release, history: History, upstream: Upstream, admission: Admission, guard: Guard
+    ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
+        self.guard = guard
 
     def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -83,7 +96,7 @@ class Orchestrator:
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
         try:
-            async with aclosing(within(self._admitted(draft), self.admission.options.answer_seconds)) as stream:
+            async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
                     if piece.text and not draft.text:
                         self._count_first(draft)
@@ -95,6 +108,20 @@ class Orchestrator:
             raise
         finally:
             self._save(draft)
+
+    async def _guarded(self, draft: Draft) -> AsyncGenerator[Piece, None]:
+        """Yield what may be sent of a reply; a refused request never reaches the engine."""
+        asked = await self.guard.request(draft.prompt, draft.system.removeprefix(self.release.system_prompt))
+        if asked.verdict:
+            draft.verdict = asked.verdict
+            yield Piece(self.guard.options.refusal, FINISH)
+            return
+        draft.ask(asked.messages)
+        reply = self.guard.reply(draft.prompt)
+        async with aclosing(reply.screened(self._admitted(draft))) as stream:
+            async for piece in stream:
+                draft.verdict = reply.verdict
+                yield piece
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         async with self.admission.place(), aclosing(self.upstream.stream(draft.payload)) as stream:

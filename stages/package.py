@@ -35,15 +35,19 @@ SERVICE = "serving.chat:Chat"
 MODULES = ("__init__", "bundle", "command", "engine", "errors", "outbox", "params", "records", "settings")
 CODE = (
     "serving",
+    "thumbwheel/pii",
     *(f"thumbwheel/{name}.py" for name in MODULES),
 )
 """What the Bento carries, no more, so that other changes make no new release; the stage's deps in dvc.yaml name it."""
-CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg")
+CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy")
 REQUIREMENTS = (
     "bentoml",
     "confluent-kafka",
     "fastapi",
     "httpx",
+    "hyperscan",
+    "numpy",
+    "phonenumbers",
     "prometheus-client",
     "psutil",
     "pyarrow",

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Base URL of an OpenAI-compatible endpoint, such as `https://host/v1`; unset, the local engine judges."""
     judge_model: str | None = None
     judge_api_key: str | None = None
+    moderation_key: SecretStr | None = None
+    """Key of the moderation endpoint that `guard.endpoint` of `serving.yaml` names."""
 
     pseudonym_key: SecretStr | None = None
     """Secret from which `scrub` makes pseudonyms; the one variable that changes what a stage writes, as a key must."""

@@ -4,16 +4,21 @@ export class ApiError extends Error {}
 
 const OFFLINE = "The service can't be reached. Check your connection and try again.";
 
-// Ask for an answer; `onStart` gets its ids, `onText` each piece. Rejects with ApiError, or AbortError when stopped.
+// Ask for an answer; `onStart` gets its ids, `onText` each piece. Resolves to how it ended, as OpenAI names it. Rejects with ApiError, or AbortError when stopped.
 export async function ask(body, signal, onStart, onText) {
   const response = await post("/v1/chat/completions", { ...body, stream: true }, signal);
   onStart({ conversation: response.headers.get("X-Conversation-Id"), message: response.headers.get("X-Message-Id") });
-  let done = false;
+  let done = false, finish = null;
   for await (const data of events(response)) {
     if (data === "[DONE]") done = true;
-    else onText(piece(JSON.parse(data)));
+    else {
+      const value = JSON.parse(data);
+      onText(piece(value));
+      finish = value.choices[0]?.finish_reason ?? finish;
+    }
   }
   if (!done) throw new ApiError("The answer broke off.");
+  return finish;
 }
 
 export const sendFeedback = (body) => post("/v1/feedback", body);

@@ -35,10 +35,11 @@ async function answer(turn, replaced = null) {
   let text = "";
   const show = () => { turn.content = text; view.querySelector(".text").replaceChildren(render(text)); scrollDown(); };
   try {
-    await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
+    const finish = await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
       (ids) => { turn.id = ids.message; keep(ids.conversation); },
       (piece) => { text += piece; show(); });
+    markFiltered(view, finish);
   } catch (error) {
     if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
     else if (!text) view.querySelector(".text").textContent = "Stopped.";
@@ -49,6 +50,10 @@ async function answer(turn, replaced = null) {
     view.querySelector(".actions").hidden = !text;
     onlyLastCanBeAnsweredAgain();
   }
+}
+
+function markFiltered(view, finish) {
+  view.classList.toggle("filtered", finish === "content_filter");
 }
 
 function spoken(turn) {
@@ -157,6 +162,7 @@ function wire(turn) {
 }
 
 function reset(view) {
+  markFiltered(view, null);
   for (const name of [".reasons", ".editor", ".yours", ".problem", ".actions"]) view.querySelector(name).hidden = true;
   for (const button of view.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
   view.querySelector(".editor textarea").value = view.querySelector(".state").textContent = "";
@@ -228,7 +234,10 @@ async function restore() {
   const last = kept.replies.at(-1);
   for (const { role, content } of [...last.prompt, { role: "assistant", content: last.reply }]) {
     if (role === "user") addUser(content);
-    else addReply(content, kept.replies.findLast((reply) => reply.reply === content)?.message_id ?? null);
+    else {
+      const said = kept.replies.findLast((reply) => reply.reply === content);
+      markFiltered(addReply(content, said?.message_id ?? null).view, said?.finish);
+    }
   }
   onlyLastCanBeAnsweredAgain();
 }

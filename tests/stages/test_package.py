@@ -61,7 +61,7 @@ def test_the_stages_deps_name_all_code_that_the_bento_carries() -> None:
 def test_the_bento_carries_no_picture_and_no_bytecode(tmp_path: Path) -> None:
     staged(tmp_path)
     suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
-    assert suffixes <= {".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".txt"}
+    assert suffixes <= {".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy", ".txt"}
 
 
 def test_every_requirement_is_pinned() -> None:

@@ -1,0 +1,102 @@
+"""The guardrails of one service: what is asked is judged here, and every reply gets its own `ReplyGuard`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import anyio
+
+from serving import metrics
+from serving.guard.endpoint import Endpoint
+from serving.guard.moderation import broken_rule
+from serving.guard.options import GuardOptions
+from serving.guard.personal import Personal
+from serving.guard.reply import ReplyGuard
+from serving.guard.screen import Screen
+from serving.guard.verdict import Verdict
+from serving.history import Messages
+
+MANY = 4000
+"""Characters from which a conversation is judged in a thread, so that other answers go on meanwhile."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation as the engine may see it, and the verdict that refuses it."""
+
+    messages: Messages
+    verdict: Verdict | None = None
+    redacted: tuple[Verdict, ...] = ()
+
+
+class Guard:
+    """Judges requests and screens replies by the options."""
+
+    def __init__(self, options: GuardOptions) -> None:
+        self.options = options
+        self.personal = Personal(options.personal)
+        self.screen = Screen(options.stream, self.personal) if options.stream else None
+        self.endpoint = Endpoint(options.endpoint) if options.endpoint else None
+        self.judged([{"role": "user", "content": "Hello"}])  # so that no user waits for rules to be compiled
+
+    async def request(self, messages: Messages, system: str = "") -> Request:
+        """Judge a conversation by all that is configured; `system` is what the client set before it, if anything."""
+        started = time.perf_counter()
+        many = sum(len(message["content"]) for message in messages) + len(system) > MANY
+        work = (messages, system)
+        judged = await anyio.to_thread.run_sync(self.judged, *work) if many else self.judged(*work)
+        if judged.verdict is None and self.endpoint and self.endpoint.options.input:
+            rule = await self.endpoint.rule(judged.messages)
+            judged = replace(judged, verdict=Verdict("input", rule) if rule else None)
+        metrics.GUARD_SECONDS.labels("input").observe(time.perf_counter() - started)
+        for verdict in filter(None, (*judged.redacted, judged.verdict)):
+            metrics.GUARD.labels(verdict.layer, verdict.rule, verdict.action).inc()
+        return judged
+
+    def judged(self, messages: Messages, system: str = "") -> Request:
+        """Return a verdict on the last turn and the conversation without personal data and refused earlier turns.
+
+        Pure: this is all that the process itself can say, without the endpoint.
+        """
+        *earlier, last = messages
+        rule = self.input_rule(last["content"]) or (self.input_rule(system) if system.strip() else None)
+        treatment = self.options.personal.input
+        if rule is None and treatment == "refuse":
+            rule = next((f"pii_{found.kind}" for found in self.personal.find(last["content"])), None)
+        if rule is not None:
+            return Request(messages, Verdict("input", rule))
+        kept = [*self._without_refused(earlier), last]
+        return Request(kept) if treatment == "allow" else self._redacted(kept)
+
+    def reply(self, messages: Messages) -> ReplyGuard:
+        """Return the guard of one reply to a conversation."""
+        return ReplyGuard(self.options, self.screen, self.personal, self.endpoint, messages)
+
+    async def close(self) -> None:
+        if self.endpoint:
+            await self.endpoint.close()
+
+    def input_rule(self, text: str) -> str | None:
+        """Return the rule of the input layer that a text breaks, None for none."""
+        options = self.options.input
+        if options is None:
+            return None
+        thresholds = options.classifier.model_dump() if options.classifier else {}
+        return broken_rule(text, "request", options.patterns, thresholds)
+
+    def _without_refused(self, messages: Messages) -> Messages:
+        """Leave out earlier turns that were refused, with what followed, so that a conversation can go on after one."""
+        kept: Messages = []
+        refused = False
+        for message in messages:
+            if message["role"] == "user":
+                refused = self.input_rule(message["content"]) is not None
+            if not refused:
+                kept.append(message)
+        return kept
+
+    def _redacted(self, messages: Messages) -> Request:
+        texts, counts = self.personal.redacted([message["content"] for message in messages])
+        verdicts = tuple(Verdict("input", f"pii_{kind}", "redact") for kind in counts)
+        return Request([{**m, "content": text} for m, text in zip(messages, texts, strict=True)], None, verdicts)

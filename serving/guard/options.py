@@ -1,0 +1,102 @@
+"""The section `guard` of `serving.yaml`: every layer can be switched off, tuned, and told what to do when it finds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from thumbwheel.params import Params
+from thumbwheel.pii.kinds import PatternKind
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Treatment = Literal["refuse", "redact", "allow"]
+"""What becomes of personal data: the request or answer is refused, a placeholder takes its place, or it passes."""
+
+
+class PersonalOptions(Params):
+    kinds: tuple[PatternKind, ...]
+    regions: tuple[str, ...]
+    """Countries, ISO 3166, whose telephone numbers are known without a country code."""
+    allow: tuple[str, ...]
+    """Regular expressions of whole values that pass."""
+    input: Treatment
+    output: Treatment
+
+    @field_validator("allow")
+    @classmethod
+    def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for expression in value:
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise ValueError(f"'{expression}' is no regular expression: {error}") from None
+        return value
+
+
+class AskedOptions(Params):
+    """Probabilities of the classifier's heads from which a request is refused."""
+
+    harm: Share
+    jailbreak: Share
+
+
+class SaidOptions(Params):
+    """Probabilities of the classifier's heads from which a sentence is withheld."""
+
+    harm: Share
+    abuse: Share
+
+
+class InputOptions(Params):
+    patterns: bool
+    classifier: AskedOptions | None
+
+
+class StreamOptions(Params):
+    forbidden: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...]
+    """Sequences that never leave, however written: case, width, accents and invisible characters are ignored."""
+    hosts: tuple[str, ...] | None
+    """Hosts that links may point to, their subdomains included; null lets every link pass."""
+    hold_characters: Annotated[int, Field(ge=256, le=8192)]
+    """The longest tail that is held back."""
+
+
+class OutputOptions(Params):
+    patterns: bool
+    classifier: SaidOptions | None
+    sentence_characters: Annotated[int, Field(ge=40, le=4000)]
+    """A longer sentence is judged in parts of this length."""
+
+
+class EndpointOptions(Params):
+    """A moderation model behind any OpenAI-compatible chat API, answering `safe`, or `unsafe` and its categories."""
+
+    url: str
+    model: str
+    input: bool
+    output: Literal["sentence", "whole", "off"]
+    seconds: Annotated[float, Field(gt=0)]
+    """To wait for a verdict."""
+    when_away: Literal["open", "closed"]
+    """Without a verdict, go on with the other layers alone, or refuse."""
+    rest_seconds: Annotated[float, Field(gt=0)]
+    """After a failure the endpoint is left alone for so long."""
+
+
+class DocumentOptions(Params):
+    injected: Literal["drop", "mark"]
+    """What becomes of a sentence in a retrieved document that reads as an instruction to the model."""
+    threshold: Share
+
+
+class GuardOptions(Params):
+    refusal: Annotated[str, Field(min_length=1)]
+    """What a client reads in place of an answer."""
+    personal: PersonalOptions
+    input: InputOptions | None
+    stream: StreamOptions | None
+    output: OutputOptions | None
+    endpoint: EndpointOptions | None
+    documents: DocumentOptions

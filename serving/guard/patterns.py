@@ -1,0 +1,83 @@
+"""Named rules over folded text: attacks whose wording is known, kept as versioned data in `patterns.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from serving.guard.normalise import views
+from thumbwheel.errors import ParamsError
+
+SHIPPED = Path(__file__).with_name("patterns.yaml")
+
+Place = Literal["request", "document", "reply"]
+
+
+class Pattern(BaseModel):
+    """One rule; `finds` and `passes` are the examples that it is held to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    places: tuple[Place, ...]
+    pattern: re.Pattern[str]
+    finds: tuple[str, ...]
+    passes: tuple[str, ...]
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _compiled(cls, value: str) -> re.Pattern[str]:
+        try:
+            return re.compile(value)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+
+
+class Patterns(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    rules: tuple[Pattern, ...]
+
+    def at(self, place: Place) -> tuple[Pattern, ...]:
+        """Return the rules for one place."""
+        return tuple(rule for rule in self.rules if place in rule.places)
+
+
+@cache
+def patterns(path: Path = SHIPPED) -> Patterns:
+    """Return the rules of a file.
+
+    Raises:
+        ParamsError: the file is missing or malformed.
+    """
+    try:
+        return Patterns.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ParamsError(f"{path.name}: {error}.") from None
+    except ValidationError as error:
+        item = error.errors()[0]
+        raise ParamsError(f"{path.name}: '{'.'.join(map(str, item['loc']))}': {item['msg']}") from None
+
+
+@cache
+def _at(place: Place) -> tuple[Pattern, ...]:
+    return patterns().at(place)
+
+
+def first_match(readings: Iterable[str], place: Place) -> str | None:
+    """Return the name of the first rule that one of the readings of a text breaks, as `views` gives them."""
+    readings = list(readings)
+    found = (rule.name for rule in _at(place) for reading in readings if rule.pattern.search(reading))
+    return next(found, None)
+
+
+def attack(text: str, place: Place) -> str | None:
+    """Return the name of the first rule that a text breaks in any of its readings."""
+    return first_match(views(text), place)
