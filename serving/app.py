@@ -18,11 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from serving import metrics
+from serving import metrics, personal
 from serving.admission import Admission
+from serving.cache.semantic import SemanticCache
 from serving.entry import Entry
 from serving.feedback import Sink, feedback_event
 from serving.history import History, Reply
+from serving.memory.context import Memory
 from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
 from serving.options import Options
 from serving.orchestrator import Draft, Orchestrator
@@ -48,6 +50,8 @@ class Parts:
     sink: Sink
     options: Options
     entry: Entry
+    memory: Memory
+    cache: SemanticCache | None
     on_stop: Callable[[], None] = lambda: None
 
 
@@ -58,8 +62,13 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = app.state.parts = make_parts()
         admission = Admission(parts.options.admission)
-        app.state.orchestrator = Orchestrator(parts.release, parts.history, parts.upstream, admission)
+        app.state.orchestrator = Orchestrator(
+            parts.release, parts.history, parts.upstream, admission, parts.memory, parts.cache
+        )
+        if parts.cache:
+            await parts.cache.promoted(parts.release.model)
         yield
+        await parts.memory.stop()
         await parts.upstream.close()
         parts.on_stop()
 
@@ -71,6 +80,9 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.post("/v1/chat/completions", response_model=None)(chat_completions)
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
+    app.get("/v1/profile", response_model=None)(personal.profile)
+    app.delete("/v1/profile", response_model=None)(personal.forget_profile)
+    app.delete("/v1/me", response_model=None)(personal.forget_me)
     app.get("/v1/conversations/{conversation_id}")(conversation)
     app.get("/metrics", response_model=None)(prometheus)
     app.get("/healthz", response_model=None)(healthz)
@@ -89,7 +101,7 @@ async def chat_completions(request: Request) -> Response:
     guest = await entry.admit(request)
     body = parse(ChatRequest, await _read(request))
     guest = entry.named(guest, body.user)
-    draft = orchestrator.draft(body, guest)
+    draft = await orchestrator.draft(body, guest)
     pieces = orchestrator.pieces(draft)
     first = await _unless_gone(request, anext(pieces, None))
     if body.stream:
@@ -102,6 +114,8 @@ async def chat_completions(request: Request) -> Response:
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
+    if draft.lookup:
+        response.headers["X-Cache"] = "hit" if draft.is_cached else "miss"
     return guest.mark(response)
 
 
@@ -117,6 +131,8 @@ async def feedback(request: Request) -> Response:
     except OSError as error:
         logger.exception("an event could not be stored")
         raise ApiError(503, f"the feedback could not be stored: {error}", "feedback_unavailable") from None
+    if parts.cache:
+        await parts.cache.disliked(item)
     metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"]).inc()
     _count(request, 201)
     stored = {"event_id": item["event_id"], "kind": item["kind"], "object": "feedback"}

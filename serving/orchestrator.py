@@ -12,32 +12,44 @@ from typing import Any
 
 from serving import metrics
 from serving.admission import Admission, within
+from serving.cache.answers import Answer
+from serving.cache.partition import Partition, is_deterministic, sampling_of
+from serving.cache.semantic import Lookup, SemanticCache
 from serving.entry import Guest
 from serving.history import History, Messages, Reply
+from serving.memory.context import Asked, Context, Memory
+from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
 from serving.upstream import Piece, Upstream
 
 ARM = "control"
+NO_INDEX = ""
+"""No documents are looked up for an answer yet, so no version of an index tells two partitions apart."""
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
 
 @dataclass
 class Draft:
-    """A reply in the making."""
+    """A reply in the making. `partition` is None where no answer may come from the cache, or go there."""
 
     conversation_id: str
     message_id: str
     user: str
-    prompt: Messages
-    system: str
+    context: Context
     replaces: str | None
     payload: dict[str, Any]
+    partition: Partition | None
+    lookup: Lookup | None = None
     text: str = ""
     finish: str = "cancelled"
     prompt_tokens: int = 0
     reply_tokens: int = 0
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_cached(self) -> bool:
+        return self.lookup is not None and self.lookup.answer is not None
 
     @property
     def usage(self) -> dict[str, int]:
@@ -57,27 +69,38 @@ class Draft:
 class Orchestrator:
     """One release's way of answering."""
 
-    def __init__(self, release: Release, history: History, upstream: Upstream, admission: Admission) -> None:
+    def __init__(
+        self,
+        release: Release,
+        history: History,
+        upstream: Upstream,
+        admission: Admission,
+        memory: Memory,
+        cache: SemanticCache | None,
+    ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
+        self.memory, self.cache = memory, cache
 
-    def draft(self, request: ChatRequest, guest: Guest) -> Draft:
+    async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
 
         Raises:
-            ApiError: 400 for no or misplaced messages, 404 for a model, conversation or message that is not there.
+            ApiError: 400 for no or misplaced messages or one that is too long, 404 for a model, conversation or message
+                that is not there.
         """
         if request.model not in (None, self.release.name, self.release.model):
             raise ApiError(404, f"the model '{request.model}' does not exist", "model_not_found", "model")
         earlier = self._earlier(request, guest)
-        prompt, system = (earlier.prompt, earlier.system) if earlier else self._prompt(request)
+        context = self._again(earlier, guest) if earlier else await self.memory.context(self._asked(request, guest))
+        payload = self._payload(request, context)
         return Draft(
-            conversation_id=earlier.conversation_id if earlier else self._conversation(request, guest),
+            conversation_id=context.asked.conversation,
             message_id=f"m-{uuid.uuid4().hex}",
             user=guest.user,
-            prompt=prompt,
-            system=system,
+            context=context,
             replaces=earlier.message_id if earlier else None,
-            payload=self._payload(request, prompt, system),
+            payload=payload,
+            partition=None if earlier else self._partition(context, guest, payload),
         )
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
@@ -94,9 +117,14 @@ class Orchestrator:
             draft.finish = "error" if error.status >= 500 else "refused"
             raise
         finally:
-            self._save(draft)
+            await self._save(draft)
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
+        if self.cache and draft.partition:
+            draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
+            if (answer := draft.lookup.answer) is not None:
+                yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
+                return
         async with self.admission.place(), aclosing(self.upstream.stream(draft.payload)) as stream:
             async for piece in stream:
                 yield piece
@@ -122,6 +150,23 @@ class Orchestrator:
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
 
+    def _asked(self, request: ChatRequest, guest: Guest) -> Asked:
+        conversation = self._conversation(request, guest)
+        prompt, system = self._prompt(request)
+        return Asked(
+            conversation=conversation,
+            is_new=request.conversation_id is None,
+            user=guest.user if guest.is_proven else None,
+            prompt=prompt,
+            system=system,
+            budget=self.release.window - self._most(request),
+        )
+
+    def _again(self, earlier: Reply, guest: Guest) -> Context:
+        """Return the context of a second try: the very prompt that led to the first."""
+        asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
+        return Context(asked, earlier.prompt, earlier.system, earlier.prompt, 0, 0)
+
     def _prompt(self, request: ChatRequest) -> tuple[Messages, str]:
         if not request.messages:
             raise ApiError(400, "messages: must not be empty", "invalid_value", "messages")
@@ -131,17 +176,26 @@ class Orchestrator:
         prompt = [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"]
         return prompt, "\n\n".join(filter(None, [self.release.system_prompt, *own]))
 
-    def _payload(self, request: ChatRequest, prompt: Messages, system: str) -> dict[str, Any]:
-        before = [{"role": "system", "content": system}] if system else []
-        wished = request.max_completion_tokens or request.max_tokens or self.release.max_tokens
+    def _payload(self, request: ChatRequest, context: Context) -> dict[str, Any]:
         given = request.model_dump(include=set(PASSED_ON), exclude_none=True)
         return {
             **given,
             "model": self.release.model,
-            "messages": [*before, *prompt],
+            "messages": with_system(context.system, context.prompt),
             "temperature": self._temperature(request),
-            "max_tokens": min(wished, self.release.max_tokens),
+            "max_tokens": self._most(request),
         }
+
+    def _most(self, request: ChatRequest) -> int:
+        """Return how many tokens an answer may have."""
+        wished = request.max_completion_tokens or request.max_tokens or self.release.max_tokens
+        return min(wished, self.release.max_tokens)
+
+    def _partition(self, context: Context, guest: Guest, payload: dict[str, Any]) -> Partition | None:
+        if self.cache is None or not (context.is_first_turn and is_deterministic(payload)):
+            return None
+        scope = guest.tenant if self.cache.options.scope == "tenant" else f"user:{guest.user}"
+        return Partition(scope, context.system, self.release.bundle, NO_INDEX, sampling_of(payload))
 
     def _temperature(self, request: ChatRequest) -> float:
         if request.regenerate is not None and not request.temperature:
@@ -151,13 +205,18 @@ class Orchestrator:
     def _count_first(self, draft: Draft) -> None:
         metrics.FIRST_TOKEN.labels(self.release.model).observe(time.monotonic() - draft.started)
 
-    def _save(self, draft: Draft) -> None:
+    async def _save(self, draft: Draft) -> None:
         model = self.release.model
         metrics.REPLIES.labels(draft.finish, model).inc()
-        metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
-        metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
+        if not draft.is_cached:
+            metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
+            metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
         if draft.text or draft.finish in ("stop", "length"):
-            self.history.save(_reply(draft, model))
+            reply = _reply(draft, model)
+            self.history.save(reply)
+            await self.memory.remember(draft.context, reply, self.admission.is_full)
+        if self.cache and draft.lookup and draft.finish in ("stop", "length"):
+            await self.cache.keep(draft.lookup, _answer(draft, model))
 
 
 def now() -> str:
@@ -169,8 +228,8 @@ def _reply(draft: Draft, model: str) -> Reply:
     return Reply(
         message_id=draft.message_id,
         conversation_id=draft.conversation_id,
-        prompt=draft.prompt,
-        system=draft.system,
+        prompt=draft.context.prompt,
+        system=draft.context.system,
         reply=draft.text,
         finish=draft.finish,
         model=model,
@@ -181,3 +240,8 @@ def _reply(draft: Draft, model: str) -> Reply:
         reply_tokens=draft.reply_tokens,
         created_at=now(),
     )
+
+
+def _answer(draft: Draft, model: str) -> Answer:
+    question = draft.context.whole[-1]["content"]
+    return Answer(question, draft.text, draft.finish, draft.prompt_tokens, draft.reply_tokens, model, draft.user)

@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,13 @@ def fake_engine() -> Iterator[FakeEngine]:
 
 def _event(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+class WordTokens:
+    """A tokenizer whose tokens are words; a message takes four more, the opening of the answer three."""
+
+    def count(self, messages: Sequence[dict[str, str]]) -> int:
+        return 3 + sum(4 + len(message["content"].split()) for message in messages)
 
 
 class FakeJudge:
