@@ -25,11 +25,14 @@ from serving.entry import Entry
 from serving.feedback import Sink, feedback_event
 from serving.history import History, Reply
 from serving.memory.context import Memory
+from serving.memory.session import transcript
 from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
 from serving.options import Options
 from serving.orchestrator import Draft, Orchestrator
 from serving.release import Release
+from serving.tolerance import store_away
 from serving.upstream import Upstream
+from thumbwheel.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +79,12 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone_away)
+    app.add_exception_handler(StoreError, store_away)
     app.add_exception_handler(Exception, _fault)
     app.post("/v1/chat/completions", response_model=None)(chat_completions)
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
-    app.get("/v1/profile", response_model=None)(personal.profile)
-    app.delete("/v1/profile", response_model=None)(personal.forget_profile)
-    app.delete("/v1/me", response_model=None)(personal.forget_me)
+    personal.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
     app.get("/metrics", response_model=None)(prometheus)
     app.get("/healthz", response_model=None)(healthz)
@@ -153,7 +155,8 @@ async def conversation(request: Request, conversation_id: str, user: str | None 
     replies = await anyio.to_thread.run_sync(parts.history.conversation, conversation_id)
     if not replies or not guest.may_see(replies[0].user):
         raise ApiError(404, f"there is no conversation '{conversation_id}'", "conversation_not_found")
-    return {"id": conversation_id, "object": "conversation", "replies": [_public(reply) for reply in replies]}
+    shown = {"messages": transcript(replies), "replies": [_public(reply) for reply in replies]}
+    return {"id": conversation_id, "object": "conversation", **shown}
 
 
 def release(request: Request) -> dict[str, Any]:

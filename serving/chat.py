@@ -15,8 +15,7 @@ from serving.cache.semantic import make_cache
 from serving.engine import Engine, bundle_folder
 from serving.entry import make_entry
 from serving.feedback import user_key
-from serving.history import SqliteHistory
-from serving.memory.assembly import make_memory
+from serving.memory.assembly import make_history, make_memory
 from serving.memory.tokens import load_tokens
 from serving.options import load_options
 from serving.release import load_release
@@ -31,7 +30,7 @@ def embedded_parts() -> Parts:
     outbox = Outbox(settings().outbox_path)
     key, options = user_key(state / "user.key"), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
-    release, history = load_release(), SqliteHistory(state / "history.db")
+    release, history = load_release(), make_history(options, state)
     upstream = Upstream(engine, Breaker(options.breaker))
     return Parts(
         release=release,

@@ -105,7 +105,12 @@ class RecallOptions(Params):
     kept: Count
 
 
+class HistoryOptions(Params):
+    store: Literal["sqlite", "cassandra"]
+
+
 class MemoryOptions(Params):
+    history: HistoryOptions
     window: WindowOptions
     summary: SummaryOptions
     session: SessionOptions

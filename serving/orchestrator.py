@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from anyio import CancelScope, to_thread
+
 from serving import metrics
 from serving.admission import Admission, within
 from serving.cache.answers import Answer
@@ -21,6 +23,7 @@ from serving.memory.context import Asked, Context, Memory
 from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
+from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
 
 ARM = "control"
@@ -90,8 +93,10 @@ class Orchestrator:
         """
         if request.model not in (None, self.release.name, self.release.model):
             raise ApiError(404, f"the model '{request.model}' does not exist", "model_not_found", "model")
-        earlier = self._earlier(request, guest)
-        context = self._again(earlier, guest) if earlier else await self.memory.context(self._asked(request, guest))
+        earlier = await self._earlier(request, guest)
+        context = (
+            self._again(earlier, guest) if earlier else await self.memory.context(await self._asked(request, guest))
+        )
         payload = self._payload(request, context)
         return Draft(
             conversation_id=context.asked.conversation,
@@ -129,10 +134,10 @@ class Orchestrator:
             async for piece in stream:
                 yield piece
 
-    def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
+    async def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
         if request.regenerate is None:
             return None
-        found = self.history.find(request.regenerate)
+        found = await to_thread.run_sync(self.history.find, request.regenerate)
         if (
             found is None
             or request.conversation_id not in (None, found.conversation_id)
@@ -141,17 +146,17 @@ class Orchestrator:
             raise ApiError(404, f"there is no message '{request.regenerate}' here", "message_not_found", "regenerate")
         return found
 
-    def _conversation(self, request: ChatRequest, guest: Guest) -> str:
+    async def _conversation(self, request: ChatRequest, guest: Guest) -> str:
         if request.conversation_id is None:
             return f"c-{uuid.uuid4().hex}"
-        earlier = self.history.conversation(request.conversation_id)
+        earlier = await to_thread.run_sync(self.history.conversation, request.conversation_id)
         if not earlier or not guest.may_see(earlier[0].user):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
 
-    def _asked(self, request: ChatRequest, guest: Guest) -> Asked:
-        conversation = self._conversation(request, guest)
+    async def _asked(self, request: ChatRequest, guest: Guest) -> Asked:
+        conversation = await self._conversation(request, guest)
         prompt, system = self._prompt(request)
         return Asked(
             conversation=conversation,
@@ -162,7 +167,7 @@ class Orchestrator:
             budget=self.release.window - self._most(request),
         )
 
-    def _again(self, earlier: Reply, guest: Guest) -> Context:
+    def _again(self, earlier: Reply) -> Context:
         """Return the context of a second try: the very prompt that led to the first."""
         asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
         return Context(asked, earlier.prompt, earlier.system, earlier.prompt, 0, 0)
@@ -211,12 +216,16 @@ class Orchestrator:
         if not draft.is_cached:
             metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
             metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
-        if draft.text or draft.finish in ("stop", "length"):
-            reply = _reply(draft, model)
-            self.history.save(reply)
+        with CancelScope(shield=True):
+            if draft.text or draft.finish in ("stop", "length"):
+                await self._keep(draft, _reply(draft, model))
+            if self.cache and draft.lookup and draft.finish in ("stop", "length"):
+                await self.cache.keep(draft.lookup, _answer(draft, model))
+
+    async def _keep(self, draft: Draft, reply: Reply) -> None:
+        with tolerated("history"):
+            await to_thread.run_sync(self.history.save, reply)
             await self.memory.remember(draft.context, reply, self.admission.is_full)
-        if self.cache and draft.lookup and draft.finish in ("stop", "length"):
-            await self.cache.keep(draft.lookup, _answer(draft, model))
 
 
 def now() -> str:

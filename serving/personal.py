@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -15,6 +16,12 @@ from thumbwheel.errors import StoreError
 
 if TYPE_CHECKING:
     from serving.app import Parts
+
+
+def add_routes(app: FastAPI) -> None:
+    app.get("/v1/profile", response_model=None)(profile)
+    app.delete("/v1/profile", response_model=None)(forget_profile)
+    app.delete("/v1/me", response_model=None)(forget_me)
 
 
 async def profile(request: Request, user: str | None = None) -> Response:

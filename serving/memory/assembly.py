@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving import metrics
 from serving.breaker import Breaker
-from serving.history import History
+from serving.history import History, SqliteHistory
 from serving.memory.context import Memory
 from serving.memory.profile import SqliteProfiles
 from serving.memory.recall import SqliteRecall
@@ -22,6 +22,20 @@ from serving.sentences import sentences
 from thumbwheel.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+
+def make_history(options: Options, state: Path) -> History:
+    """Return where the options keep conversations.
+
+    Raises:
+        SettingsError: it is to be Cassandra, and none is named.
+        StoreError: the cluster is away.
+    """
+    if options.memory.history.store == "cassandra":
+        from serving.history_cassandra import connect
+
+        return connect()
+    return SqliteHistory(state / "history.db")
 
 
 def make_memory(

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import anyio
 from anyio import to_thread
 from jinja2 import TemplateError
 
@@ -93,12 +92,11 @@ class Memory:
 
     async def remember(self, context: Context, reply: Reply, is_busy: bool) -> None:
         """Keep what a reply and its question leave behind; `is_busy` leaves a summary for another time."""
-        with anyio.CancelScope(shield=True):
-            with tolerated("sessions"):
-                await self._keep_turns(context, reply)
-            if reply.replaces is None:
-                self._note(context)
-            await self._keep_exchange(context, reply)
+        with tolerated("sessions"):
+            await self._keep_turns(context, reply)
+        if reply.replaces is None:
+            self._note(context)
+        await self._keep_exchange(context, reply)
         tokens = context.tokens + reply.reply_tokens
         if self.summariser and context.tokens and is_due(tokens, context.asked.budget, self.options.summary.at):
             self.summariser.begin(reply.conversation_id, is_busy)

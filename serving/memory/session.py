@@ -89,16 +89,26 @@ def continued(session: Session | None, whole: Messages, first: int, reply: Reply
 
 def from_history(replies: Sequence[Reply]) -> Session | None:
     """Return the session that led to these replies, oldest first; None without any."""
-    standing: list[Reply] = []
-    for reply in replies:
-        places = [i for i, other in enumerate(standing) if other.message_id == reply.replaces]
-        standing = [*standing[: places[0]], reply] if places else [*standing, reply]
-    if not standing:
-        return None
-    messages = standing[0].prompt[:-1]
+    standing = _standing(replies)
+    return Session(standing[0].user, transcript(replies), 0, standing[-1].message_id) if standing else None
+
+
+def transcript(replies: Sequence[Reply]) -> Messages:
+    """Return the whole conversation that led to these replies, oldest first, with what has long left the window."""
+    standing = _standing(replies)
+    messages = standing[0].prompt[:-1] if standing else []
     for reply in standing:
         messages = [*messages, reply.prompt[-1], {"role": "assistant", "content": reply.reply}]
-    return Session(standing[0].user, messages, 0, standing[-1].message_id)
+    return messages
+
+
+def _standing(replies: Sequence[Reply]) -> list[Reply]:
+    """Return the replies that no second try replaced."""
+    standing: list[Reply] = []
+    for reply in replies:
+        places = [place for place, other in enumerate(standing) if other.message_id == reply.replaces]
+        standing = [*standing[: places[0]], reply] if places else [*standing, reply]
+    return standing
 
 
 class ProcessSessions:

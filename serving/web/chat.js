@@ -225,8 +225,7 @@ async function restore() {
   if (!kept || turns.length) return;
   conversation = id;
   $("suggestions").hidden = true;
-  const last = kept.replies.at(-1);
-  for (const { role, content } of [...last.prompt, { role: "assistant", content: last.reply }]) {
+  for (const { role, content } of kept.messages) {
     if (role === "user") addUser(content);
     else addReply(content, kept.replies.findLast((reply) => reply.reply === content)?.message_id ?? null);
   }
