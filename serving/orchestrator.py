@@ -94,9 +94,7 @@ class Orchestrator:
         if request.model not in (None, self.release.name, self.release.model):
             raise ApiError(404, f"the model '{request.model}' does not exist", "model_not_found", "model")
         earlier = await self._earlier(request, guest)
-        context = (
-            self._again(earlier, guest) if earlier else await self.memory.context(await self._asked(request, guest))
-        )
+        context = self._again(earlier) if earlier else await self.memory.context(await self._asked(request, guest))
         payload = self._payload(request, context)
         return Draft(
             conversation_id=context.asked.conversation,

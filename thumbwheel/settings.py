@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     outbox: Path | None = None
     redis_url: str | None = None
     cassandra_hosts: str | None = None
-    """Contact points, parted by commas, of the cluster that holds conversations where `serving.yaml` puts them there."""
+    """Contact points, parted by commas, of the cluster that may hold conversations; see `serving.yaml`."""
     cassandra_keyspace: str = "thumbwheel"
     cassandra_datacenter: str | None = None
     cassandra_user: str | None = None
