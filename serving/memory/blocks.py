@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 TEMPLATE_MARKS = re.compile(r"<\|[^<>]*\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>", re.IGNORECASE)
@@ -22,7 +21,7 @@ def passage(text: str, most: int) -> str:
     without = text
     while (stripped := TEMPLATE_MARKS.sub(" ", without)) != without:
         without = stripped
-    visible = "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf") else " " for c in without)
+    visible = "".join(c if c == "\n" or c.isprintable() else " " for c in without)
     return visible.translate(BRACKETS)[:most].strip()
 
 

@@ -26,7 +26,7 @@ class Statement:
 
 
 BEGIN = r"(?:(?:^|[.!?;:,\n])\s*|\b(?:hi|hello|hey|and|also|but|well|so|ok|okay|by the way|btw|please)[,!]?\s+)"
-NAME = r"(?P<value>[^\W\d_][\w'’.-]*(?:[ \t]+(?-i:[^\W\d_a-z][\w'’-]*)){0,2})"
+NAME = r"(?P<value>(?:(?-i:[^\W\d_a-z])\.[ \t]?)*[^\W\d_][\w'’-]*(?:[ \t]+(?-i:[^\W\d_a-z][\w'’-]*)){0,2})"
 CLAUSE = r"(?P<value>[^\n.!?;]+)"
 LANGUAGES = (
     "arabic|bengali|bulgarian|catalan|chinese|croatian|czech|danish|dutch|english|esperanto|estonian|finnish|french|german|"
