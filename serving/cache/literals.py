@@ -1,8 +1,8 @@
 """What two questions must have in common, word for word, to be given one answer, however near their vectors are.
 
-Sentence vectors place "with" beside "without", 20 beside 21 and Paris beside London. So questions count as one only
-where their numbers, negations, opposites, names and quoted or coded words are the same and in the same order, and where
-the other words that they share come in one order, too ("from euros to dollars", "from dollars to euros").
+Sentence vectors place "with" beside "without", 20 beside 21, and "euros to dollars" beside "dollars to euros".
+So two questions count as one only where their numbers, negations and opposites are the same, their names too, in
+whatever case, and their other words, in the same order, up to an ending; only filling words may come and go.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ CONTRACTED = re.compile(r"(\w+?)n['’]t\b", re.IGNORECASE)
 WORDS = {name: str(value).split() for name, value in yaml.safe_load(DATA.read_text()).items()}
 NUMBERS = {word: str(number) for number, word in enumerate(WORDS["numbers"])}
 LISTED = frozenset([*WORDS["amounts"], *WORDS["negations"], *WORDS["opposites"], *NUMBERS])
+ENDINGS = ("", *WORDS["endings"])
 OPENERS = frozenset(WORDS["openers"])
 FILLING = frozenset(WORDS["filling"])
 
@@ -28,8 +29,8 @@ FILLING = frozenset(WORDS["filling"])
 class Literals:
     """What a question says word for word.
 
-    `exact` must be the same in two questions; `names` of one must stand in the other, in whatever case; and what they
-    share of `words`, which are all but the filling ones, must come in one order.
+    `exact` must be the same in two questions; `names` of one must stand in the other; `words`, which are all others but
+    the filling ones, must be the same up to an ending.
     """
 
     exact: tuple[str, ...]
@@ -56,14 +57,25 @@ def literals(question: str) -> Literals:
     return Literals(tuple(exact), frozenset(names), tuple(words))
 
 
+def plain(question: str) -> str:
+    """Return a question without the marks at its end, on which a sentence model leans more than on a word."""
+    return " ".join(question.split()).rstrip(" .?!") or question
+
+
 def agree(one: Literals, other: Literals) -> bool:
     """Tell whether two questions may share an answer, as far as their words say."""
-    shared = set(one.words) & set(other.words)
+    ones, others = one.words, other.words
     return (
         one.exact == other.exact
-        and one.names | other.names <= shared
-        and [w for w in one.words if w in shared] == [w for w in other.words if w in shared]
+        and one.names | other.names <= set(ones) & set(others)
+        and len(ones) == len(others)
+        and all(map(_is_inflected, ones, others))
     )
+
+
+def _is_inflected(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and long[len(short) :] in ENDINGS
 
 
 def _is_exact(word: str, lower: str) -> bool:

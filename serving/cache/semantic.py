@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from serving import metrics
 from serving.breaker import Breaker
 from serving.cache.answers import Answer, Answers, ProcessAnswers, RedisAnswers, text_tag, user_tag
-from serving.cache.literals import agree, literals
+from serving.cache.literals import agree, literals, plain
 from serving.cache.partition import Partition
 from serving.options import CacheOptions, Options
 from serving.redis_link import redis_link
@@ -50,7 +50,7 @@ class SemanticCache:
         began = time.perf_counter()
         found = Lookup(partition.key, question, None, None, "away")
         with tolerated("cache"):
-            vector = await self._sentences.vector_of_whole(question)
+            vector = await self._sentences.vector_of_whole(plain(question))
             found = Lookup(partition.key, question, vector, *await self._answer(partition.key, question, vector))
         metrics.CACHE.labels("hit" if found.answer else "miss", found.reason).inc()
         metrics.CACHE_SECONDS.observe(time.perf_counter() - began)

