@@ -58,8 +58,8 @@ def literals(question: str) -> Literals:
 
 
 def plain(question: str) -> str:
-    """Return a question without the marks at its end, on which a sentence model leans more than on a word."""
-    return " ".join(question.split()).rstrip(" .?!") or question
+    """Return a question with one question mark at its end: on whether there is one a sentence model leans heavily."""
+    return " ".join(question.split()).rstrip(" .?!") + "?"
 
 
 def agree(one: Literals, other: Literals) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from serving.memory.tokens import load_tokens
+from serving.memory.tokens import TemplateTokens, load_tokens
 from tests.fakes import CHATML, tiny_tokenizer
 from thumbwheel.errors import ModelError
 
@@ -82,10 +83,13 @@ def test_a_damaged_tokenizer_or_template_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[TemplateTokens, Any]:
+    """One bundle as we and as transformers read it."""
+    from transformers import AutoTokenizer
+
     folder = tmp_path_factory.mktemp("tiny")
     tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return load_tokens(folder), AutoTokenizer.from_pretrained(folder)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
@@ -96,12 +100,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampl
 @pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), TEXT), min_size=1, max_size=5), system=TEXT)
-def test_the_count_is_that_of_transformers(tiny: Path, rows: list[tuple[str, str]], system: str) -> None:
-    from transformers import AutoTokenizer
-
+def test_the_count_is_that_of_transformers(
+    both: tuple[TemplateTokens, Any], rows: list[tuple[str, str]], system: str
+) -> None:
+    ours, theirs = both
     messages = [{"role": "system", "content": system}, *({"role": role, "content": text} for role, text in rows)]
-    theirs = AutoTokenizer.from_pretrained(tiny)
-    ours = load_tokens(tiny)
     assert ours.render(messages) == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     ids = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     assert ours.count(messages) == len(ids)
