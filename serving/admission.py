@@ -23,6 +23,11 @@ class Admission:
         self._places = asyncio.Semaphore(options.answers)
         self._waiting = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the next one would have to wait."""
+        return self._places.locked()
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place for the length of a `with` block.

@@ -18,17 +18,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from serving import metrics
+from serving import metrics, personal
 from serving.admission import Admission
+from serving.cache.semantic import SemanticCache
 from serving.entry import Entry
 from serving.feedback import Sink, feedback_event
 from serving.guard.guard import Guard
 from serving.history import History, Reply
+from serving.memory.context import Memory
+from serving.memory.session import transcript
 from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
 from serving.options import Options
 from serving.orchestrator import Draft, Orchestrator
 from serving.release import Release
+from serving.tolerance import store_away
 from serving.upstream import Upstream
+from thumbwheel.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,8 @@ class Parts:
     sink: Sink
     options: Options
     entry: Entry
+    memory: Memory
+    cache: SemanticCache | None
     on_stop: Callable[[], None] = lambda: None
 
 
@@ -60,8 +67,13 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         parts = app.state.parts = make_parts()
         admission = Admission(parts.options.admission)
         guard = Guard(parts.options.guard)
-        app.state.orchestrator = Orchestrator(parts.release, parts.history, parts.upstream, admission, guard)
+        app.state.orchestrator = Orchestrator(
+            parts.release, parts.history, parts.upstream, admission, guard, parts.memory, parts.cache
+        )
+        if parts.cache:
+            await parts.cache.promoted(parts.release.model)
         yield
+        await parts.memory.stop()
         await guard.close()
         await parts.upstream.close()
         parts.on_stop()
@@ -70,10 +82,12 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone_away)
+    app.add_exception_handler(StoreError, store_away)
     app.add_exception_handler(Exception, _fault)
     app.post("/v1/chat/completions", response_model=None)(chat_completions)
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
+    personal.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
     app.get("/metrics", response_model=None)(prometheus)
     app.get("/healthz", response_model=None)(healthz)
@@ -92,7 +106,7 @@ async def chat_completions(request: Request) -> Response:
     guest = await entry.admit(request)
     body = parse(ChatRequest, await _read(request))
     guest = entry.named(guest, body.user)
-    draft = orchestrator.draft(body, guest)
+    draft = await orchestrator.draft(body, guest)
     pieces = orchestrator.pieces(draft)
     first = await _unless_gone(request, anext(pieces, None))
     if body.stream:
@@ -106,6 +120,8 @@ async def chat_completions(request: Request) -> Response:
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
+    if draft.lookup:
+        response.headers["X-Cache"] = "hit" if draft.is_cached else "miss"
     return guest.mark(response)
 
 
@@ -121,6 +137,8 @@ async def feedback(request: Request) -> Response:
     except OSError as error:
         logger.exception("an event could not be stored")
         raise ApiError(503, f"the feedback could not be stored: {error}", "feedback_unavailable") from None
+    if parts.cache:
+        await parts.cache.disliked(item)
     metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"]).inc()
     _count(request, 201)
     stored = {"event_id": item["event_id"], "kind": item["kind"], "object": "feedback"}
@@ -141,7 +159,8 @@ async def conversation(request: Request, conversation_id: str, user: str | None 
     replies = await anyio.to_thread.run_sync(parts.history.conversation, conversation_id)
     if not replies or not guest.may_see(replies[0].user):
         raise ApiError(404, f"there is no conversation '{conversation_id}'", "conversation_not_found")
-    return {"id": conversation_id, "object": "conversation", "replies": [_public(reply) for reply in replies]}
+    shown = {"messages": transcript(replies), "replies": [_public(reply) for reply in replies]}
+    return {"id": conversation_id, "object": "conversation", **shown}
 
 
 def release(request: Request) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import bentoml
 
 from serving.app import Parts, create_app
 from serving.breaker import Breaker
-from serving.engine import Engine
+from serving.cache.semantic import make_cache
+from serving.engine import Engine, bundle_folder
 from serving.entry import make_entry
 from serving.feedback import user_key
-from serving.history import SqliteHistory
+from serving.memory.assembly import make_history, make_memory
+from serving.memory.tokens import load_tokens
 from serving.options import load_options
 from serving.release import load_release
 from serving.upstream import Upstream
@@ -28,13 +30,17 @@ def embedded_parts() -> Parts:
     outbox = Outbox(settings().outbox_path)
     key, options = user_key(state / "user.key"), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
+    release, history = load_release(), make_history(options, state)
+    upstream = Upstream(engine, Breaker(options.breaker))
     return Parts(
-        release=load_release(),
-        history=SqliteHistory(state / "history.db"),
-        upstream=Upstream(engine, Breaker(options.breaker)),
+        release=release,
+        history=history,
+        upstream=upstream,
         sink=outbox,
         options=options,
         entry=make_entry(options, key),
+        memory=make_memory(options, release, history, upstream, state, lambda: load_tokens(bundle_folder(release))),
+        cache=make_cache(options),
         on_stop=start_relay(outbox).stop,
     )
 

@@ -25,12 +25,21 @@ SESSION_SECONDS = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Guest:
-    """Whom a request stands for: `user` is the hash by which they are known everywhere behind the entry."""
+    """Whom a request stands for: `user` is the hash by which they are known everywhere behind the entry.
+
+    `is_proven` tells whether nobody else could have given that user: credentials or a cookie stand behind them.
+    """
 
     caller: Caller
     user: str
     new_session: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    is_proven: bool = True
+
+    @property
+    def tenant(self) -> str:
+        """Return whose answers a guest may share: a caller's own, or those of everybody without credentials."""
+        return self.caller.subject or "public"
 
     def may_see(self, owner: str) -> bool:
         """Tell whether what belongs to `owner` is theirs; without credentials, knowing its unguessable id is enough."""
@@ -86,7 +95,8 @@ class Entry:
         if user is None:
             return guest
         prefix = f"{guest.caller.subject}/" if guest.caller.subject else ""
-        return replace(guest, user=self._hash(f"{prefix}user:{user}"), new_session=None)
+        hashed = self._hash(f"{prefix}user:{user}")
+        return replace(guest, user=hashed, new_session=None, is_proven=guest.caller.subject is not None)
 
     def _address(self, request: Request) -> str:
         peer = request.client.host if request.client else "unknown"

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS replies (
     created_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS replies_by_conversation ON replies (conversation_id);
+CREATE INDEX IF NOT EXISTS replies_by_user ON replies (user);
 """
 
 
@@ -54,13 +55,15 @@ class Reply:
 
 
 class History(Protocol):
-    """Where replies are kept; a wide-column store fits behind the same three calls."""
+    """Where replies are kept; a wide-column store fits behind the same calls."""
 
     def save(self, reply: Reply) -> None: ...
 
     def find(self, message_id: str) -> Reply | None: ...
 
     def conversation(self, conversation_id: str) -> list[Reply]: ...
+
+    def erase_user(self, user: str) -> int: ...
 
 
 class SqliteHistory:
@@ -73,6 +76,7 @@ class SqliteHistory:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(SCHEMA)
 
     def save(self, reply: Reply) -> None:
@@ -90,6 +94,17 @@ class SqliteHistory:
         """Return the replies of a conversation, oldest first; empty where there is no such conversation."""
         query = "SELECT * FROM replies WHERE conversation_id = :id ORDER BY rowid"
         return [_reply(row) for row in self._query(query, {"id": conversation_id})]
+
+    def erase_user(self, user: str) -> int:
+        """Erase a user's conversations, whoever else wrote in them; return how many replies there were.
+
+        Freed pages are overwritten, and the write-ahead log is emptied into the file as soon as nobody reads it.
+        """
+        theirs = "SELECT conversation_id FROM replies WHERE user = :user"
+        with self._lock:
+            gone = self._db.execute(f"DELETE FROM replies WHERE conversation_id IN ({theirs})", {"user": user}).rowcount
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
 
     def close(self) -> None:
         with self._lock:

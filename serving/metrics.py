@@ -39,6 +39,18 @@ GUARD_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
 )
 MODERATION_AWAY = Counter("thumbwheel_moderation_away", "Texts the moderation endpoint did not judge", ["when_away"])
+WINDOW_DROPPED = Counter("thumbwheel_window_dropped", "Messages that left a prompt because it was full")
+SUMMARIES = Counter("thumbwheel_summaries", "Summaries of long conversations by what came of them", ["outcome"])
+SESSIONS = Counter("thumbwheel_sessions", "Conversations looked up by where they were found", ["source"])
+PROFILE = Counter("thumbwheel_profile_statements", "Statements of users about themselves that were kept", ["kind"])
+RECALLED = Counter("thumbwheel_recalled", "Exchanges of past conversations put into a prompt")
+CACHE = Counter("thumbwheel_cache", "Questions by what the semantic cache made of them", ["result", "reason"])
+CACHE_SECONDS = Histogram(
+    "thumbwheel_cache_seconds",
+    "To look a question up in the semantic cache, its vector included",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
+ERASED = Counter("thumbwheel_erased", "Records erased at their user's wish", ["store"])
 
 
 def render() -> bytes:

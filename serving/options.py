@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serving.guard.options import GuardOptions
 from thumbwheel.errors import ParamsError
@@ -62,12 +62,88 @@ class BreakerOptions(Params):
     rest_seconds: Seconds
 
 
+class WindowOptions(Params):
+    """Counts prompts by the bundle's own tokenizer; off, a conversation that is too long is refused by the engine."""
+
+    enabled: bool
+
+
+class SummaryOptions(Params):
+    """From the share `at` of the window on, the oldest half of a conversation is summarised in the background."""
+
+    enabled: bool
+    at: Annotated[float, Field(gt=0, le=1)]
+    max_tokens: Count
+    seconds: Seconds
+
+
+class SessionOptions(Params):
+    """The newest turns of a conversation; `conversations` bounds those kept in the process."""
+
+    enabled: bool
+    store: Literal["process", "redis"]
+    turns: Count
+    conversations: Count
+    idle_seconds: Seconds
+
+
+class ProfileOptions(Params):
+    """What users state of themselves; off, nothing is noted, and what was noted can still be seen and erased."""
+
+    enabled: bool
+    in_prompt: bool
+    preferences: Count
+    characters: Annotated[int, Field(ge=20)]
+
+
+class RecallOptions(Params):
+    """Past exchanges of the same user: so many `results`, at least so near, cut to so many characters each."""
+
+    enabled: bool
+    results: Count
+    cosine: Annotated[float, Field(ge=-1, le=1)]
+    characters: Annotated[int, Field(ge=20)]
+    kept: Count
+
+
+class HistoryOptions(Params):
+    store: Literal["sqlite", "cassandra"]
+
+
+class MemoryOptions(Params):
+    history: HistoryOptions
+    window: WindowOptions
+    summary: SummaryOptions
+    session: SessionOptions
+    profile: ProfileOptions
+    recall: RecallOptions
+
+    @model_validator(mode="after")
+    def _check(self) -> MemoryOptions:
+        if self.summary.enabled and not (self.window.enabled and self.session.enabled):
+            raise ValueError("summary needs window, which counts, and session, which keeps it")
+        return self
+
+
+class CacheOptions(Params):
+    """Answers kept for questions asked again in other words; `scope` says who may share them."""
+
+    enabled: bool
+    store: Literal["process", "redis"]
+    scope: Literal["tenant", "user"]
+    cosine: Annotated[float, Field(gt=0, le=1)]
+    ttl_seconds: Seconds
+    entries: Count
+
+
 class Options(Params):
     access: AccessOptions
     limits: LimitOptions
     admission: AdmissionOptions
     breaker: BreakerOptions
     guard: GuardOptions
+    memory: MemoryOptions
+    cache: CacheOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -86,6 +162,8 @@ def load_options(path: Path | None = None) -> Options:
         admission=load_params("admission", AdmissionOptions, path),
         breaker=load_params("breaker", BreakerOptions, path),
         guard=load_params("guard", GuardOptions, path),
+        memory=load_params("memory", MemoryOptions, path),
+        cache=load_params("cache", CacheOptions, path),
     )
     _check_tiers(options, path.name)
     return options

@@ -10,32 +10,43 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from anyio import CancelScope, to_thread
+
 from serving import metrics
 from serving.admission import Admission, within
+from serving.cache.answers import Answer
+from serving.cache.partition import Partition, is_deterministic, sampling_of
+from serving.cache.semantic import Lookup, SemanticCache
 from serving.entry import Guest
 from serving.guard.guard import Guard
 from serving.guard.reply import FINISH
 from serving.guard.verdict import Verdict
 from serving.history import History, Messages, Reply
+from serving.memory.context import Asked, Context, Memory
+from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
+from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
 
 ARM = "control"
+NO_INDEX = ""
+"""No documents are looked up for an answer yet, so no version of an index tells two partitions apart."""
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
 
 @dataclass
 class Draft:
-    """A reply in the making."""
+    """A reply in the making. `partition` is None where no answer may come from the cache, or go there."""
 
     conversation_id: str
     message_id: str
     user: str
-    prompt: Messages
-    system: str
+    context: Context
     replaces: str | None
     payload: dict[str, Any]
+    partition: Partition | None
+    lookup: Lookup | None = None
     text: str = ""
     finish: str = "cancelled"
     verdict: Verdict | None = None
@@ -44,18 +55,16 @@ class Draft:
     started: float = field(default_factory=time.monotonic)
 
     @property
+    def is_cached(self) -> bool:
+        return self.lookup is not None and self.lookup.answer is not None
+
+    @property
     def usage(self) -> dict[str, int]:
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.reply_tokens,
             "total_tokens": self.prompt_tokens + self.reply_tokens,
         }
-
-    def ask(self, prompt: Messages) -> None:
-        """Take the prompt as the guard let it pass."""
-        before = self.payload["messages"][: len(self.payload["messages"]) - len(self.prompt)]
-        self.prompt = prompt
-        self.payload = {**self.payload, "messages": [*before, *prompt]}
 
     def add(self, piece: Piece) -> None:
         self.text += piece.text
@@ -68,29 +77,39 @@ class Orchestrator:
     """One release's way of answering."""
 
     def __init__(
-        self, release: Release, history: History, upstream: Upstream, admission: Admission, guard: Guard
+        self,
+        release: Release,
+        history: History,
+        upstream: Upstream,
+        admission: Admission,
+        guard: Guard,
+        memory: Memory,
+        cache: SemanticCache | None,
     ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
-        self.guard = guard
+        self.guard, self.memory, self.cache = guard, memory, cache
 
-    def draft(self, request: ChatRequest, guest: Guest) -> Draft:
+    async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
 
         Raises:
-            ApiError: 400 for no or misplaced messages, 404 for a model, conversation or message that is not there.
+            ApiError: 400 for no or misplaced messages or one that is too long, 404 for a model, conversation or message
+                that is not there.
         """
         if request.model not in (None, self.release.name, self.release.model):
             raise ApiError(404, f"the model '{request.model}' does not exist", "model_not_found", "model")
-        earlier = self._earlier(request, guest)
-        prompt, system = (earlier.prompt, earlier.system) if earlier else self._prompt(request)
+        earlier = await self._earlier(request, guest)
+        context, verdict = await (self._again(earlier) if earlier else self._context(request, guest))
+        payload = self._payload(request, context)
         return Draft(
-            conversation_id=earlier.conversation_id if earlier else self._conversation(request, guest),
+            conversation_id=context.asked.conversation,
             message_id=f"m-{uuid.uuid4().hex}",
             user=guest.user,
-            prompt=prompt,
-            system=system,
+            context=context,
             replaces=earlier.message_id if earlier else None,
-            payload=self._payload(request, prompt, system),
+            payload=payload,
+            partition=None if earlier else self._partition(context, guest, payload),
+            verdict=verdict,
         )
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
@@ -107,31 +126,33 @@ class Orchestrator:
             draft.finish = "error" if error.status >= 500 else "refused"
             raise
         finally:
-            self._save(draft)
+            await self._save(draft)
 
     async def _guarded(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         """Yield what may be sent of a reply; a refused request never reaches the engine."""
-        asked = await self.guard.request(draft.prompt, draft.system.removeprefix(self.release.system_prompt))
-        if asked.verdict:
-            draft.verdict = asked.verdict
+        if draft.verdict:
             yield Piece(self.guard.options.refusal, FINISH)
             return
-        draft.ask(asked.messages)
-        reply = self.guard.reply(draft.prompt)
+        reply = self.guard.reply(draft.context.prompt)
         async with aclosing(reply.screened(self._admitted(draft))) as stream:
             async for piece in stream:
                 draft.verdict = reply.verdict
                 yield piece
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
+        if self.cache and draft.partition:
+            draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
+            if (answer := draft.lookup.answer) is not None:
+                yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
+                return
         async with self.admission.place(), aclosing(self.upstream.stream(draft.payload)) as stream:
             async for piece in stream:
                 yield piece
 
-    def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
+    async def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
         if request.regenerate is None:
             return None
-        found = self.history.find(request.regenerate)
+        found = await to_thread.run_sync(self.history.find, request.regenerate)
         if (
             found is None
             or request.conversation_id not in (None, found.conversation_id)
@@ -140,35 +161,65 @@ class Orchestrator:
             raise ApiError(404, f"there is no message '{request.regenerate}' here", "message_not_found", "regenerate")
         return found
 
-    def _conversation(self, request: ChatRequest, guest: Guest) -> str:
+    async def _conversation(self, request: ChatRequest, guest: Guest) -> str:
         if request.conversation_id is None:
             return f"c-{uuid.uuid4().hex}"
-        earlier = self.history.conversation(request.conversation_id)
+        earlier = await to_thread.run_sync(self.history.conversation, request.conversation_id)
         if not earlier or not guest.may_see(earlier[0].user):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
 
+    async def _context(self, request: ChatRequest, guest: Guest) -> tuple[Context, Verdict | None]:
+        """Return what goes to the engine, as the guard let it pass, or the verdict by which nothing goes there."""
+        prompt, own = self._prompt(request)
+        seen = await self.guard.request(prompt, own)
+        asked = Asked(
+            conversation=await self._conversation(request, guest),
+            is_new=request.conversation_id is None,
+            user=guest.user if guest.is_proven else None,
+            prompt=seen.messages,
+            system="\n\n".join(filter(None, [self.release.system_prompt, own])),
+            budget=self.release.window - self._most(request),
+        )
+        return _plain(asked) if seen.verdict else await self.memory.context(asked), seen.verdict
+
+    async def _again(self, earlier: Reply) -> tuple[Context, Verdict | None]:
+        """Return the context of a second try: the very prompt that led to the first."""
+        seen = await self.guard.request(earlier.prompt)
+        asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
+        return _plain(asked), seen.verdict
+
     def _prompt(self, request: ChatRequest) -> tuple[Messages, str]:
+        """Return the conversation that was sent, and what the client set before it."""
         if not request.messages:
             raise ApiError(400, "messages: must not be empty", "invalid_value", "messages")
         if request.messages[-1].role != "user":
             raise ApiError(400, "messages: the last message must be the user's", "invalid_value", "messages")
         own = [m.content for m in request.messages if m.role == "system"]
         prompt = [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"]
-        return prompt, "\n\n".join(filter(None, [self.release.system_prompt, *own]))
+        return prompt, "\n\n".join(own)
 
-    def _payload(self, request: ChatRequest, prompt: Messages, system: str) -> dict[str, Any]:
-        before = [{"role": "system", "content": system}] if system else []
-        wished = request.max_completion_tokens or request.max_tokens or self.release.max_tokens
+    def _payload(self, request: ChatRequest, context: Context) -> dict[str, Any]:
         given = request.model_dump(include=set(PASSED_ON), exclude_none=True)
         return {
             **given,
             "model": self.release.model,
-            "messages": [*before, *prompt],
+            "messages": with_system(context.system, context.prompt),
             "temperature": self._temperature(request),
-            "max_tokens": min(wished, self.release.max_tokens),
+            "max_tokens": self._most(request),
         }
+
+    def _most(self, request: ChatRequest) -> int:
+        """Return how many tokens an answer may have."""
+        wished = request.max_completion_tokens or request.max_tokens or self.release.max_tokens
+        return min(wished, self.release.max_tokens)
+
+    def _partition(self, context: Context, guest: Guest, payload: dict[str, Any]) -> Partition | None:
+        if self.cache is None or not (context.is_first_turn and is_deterministic(payload)):
+            return None
+        scope = guest.tenant if self.cache.options.scope == "tenant" else f"user:{guest.user}"
+        return Partition(scope, context.system, self.release.bundle, NO_INDEX, sampling_of(payload))
 
     def _temperature(self, request: ChatRequest) -> float:
         if request.regenerate is not None and not request.temperature:
@@ -178,13 +229,28 @@ class Orchestrator:
     def _count_first(self, draft: Draft) -> None:
         metrics.FIRST_TOKEN.labels(self.release.model).observe(time.monotonic() - draft.started)
 
-    def _save(self, draft: Draft) -> None:
+    async def _save(self, draft: Draft) -> None:
         model = self.release.model
         metrics.REPLIES.labels(draft.finish, model).inc()
-        metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
-        metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
-        if draft.text or draft.finish in ("stop", "length"):
-            self.history.save(_reply(draft, model))
+        if not draft.is_cached:
+            metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
+            metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
+        with CancelScope(shield=True):
+            if draft.text or draft.finish in ("stop", "length"):
+                await self._keep(draft, _reply(draft, model))
+            if self.cache and draft.lookup and draft.finish in ("stop", "length"):
+                await self.cache.keep(draft.lookup, _answer(draft, model))
+
+    async def _keep(self, draft: Draft, reply: Reply) -> None:
+        with tolerated("history"):
+            await to_thread.run_sync(self.history.save, reply)
+            if draft.finish != FINISH:  # what was refused is no part of what is talked about
+                await self.memory.remember(draft.context, reply, self.admission.is_full)
+
+
+def _plain(asked: Asked) -> Context:
+    """Return a context that nothing is added to and nothing left out of."""
+    return Context(asked, asked.prompt, asked.system, asked.prompt, 0, 0)
 
 
 def now() -> str:
@@ -196,8 +262,8 @@ def _reply(draft: Draft, model: str) -> Reply:
     return Reply(
         message_id=draft.message_id,
         conversation_id=draft.conversation_id,
-        prompt=draft.prompt,
-        system=draft.system,
+        prompt=draft.context.prompt,
+        system=draft.context.system,
         reply=draft.text,
         finish=draft.finish,
         model=model,
@@ -208,3 +274,8 @@ def _reply(draft: Draft, model: str) -> Reply:
         reply_tokens=draft.reply_tokens,
         created_at=now(),
     )
+
+
+def _answer(draft: Draft, model: str) -> Answer:
+    question = draft.context.whole[-1]["content"]
+    return Answer(question, draft.text, draft.finish, draft.prompt_tokens, draft.reply_tokens, model, draft.user)

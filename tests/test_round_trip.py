@@ -64,7 +64,7 @@ def running_chat(place: Path) -> Iterator[httpx.Client]:
     with running_engine(settings().models / "base", RELEASE.model, RELEASE.window, log) as engine:
         outbox = Outbox(settings().outbox_path)
         history = SqliteHistory(place / "history.db")
-        parts = replace(parts_of(history, engine.removesuffix("/v1"), outbox, OPTIONS), on_stop=outbox.close)
+        parts = replace(parts_of(history, engine.removesuffix("/v1"), outbox, OPTIONS, place), on_stop=outbox.close)
         with served(create_app(lambda: parts)) as url, httpx.Client(base_url=url, timeout=120) as client:
             yield client
 

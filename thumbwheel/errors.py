@@ -65,3 +65,7 @@ class FeedbackError(ThumbwheelError, ValueError):
 
 class TurnError(ThumbwheelError, RuntimeError):
     """A turn of the wheel cannot start now, or did not complete."""
+
+
+class StoreError(ThumbwheelError, OSError):
+    """A store behind the chat service cannot be reached, or refuses."""

@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     kafka_topic: str = "thumbwheel.feedback"
     outbox: Path | None = None
     redis_url: str | None = None
+    cassandra_hosts: str | None = None
+    """Contact points, parted by commas, of the cluster that may hold conversations; see `serving.yaml`."""
+    cassandra_keyspace: str = "thumbwheel"
+    cassandra_datacenter: str | None = None
+    cassandra_user: str | None = None
+    cassandra_password: SecretStr | None = None
     serving: Path | None = None
     """Options of the chat service; `serving/serving.yaml` unless set."""
 

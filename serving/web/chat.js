@@ -231,8 +231,7 @@ async function restore() {
   if (!kept || turns.length) return;
   conversation = id;
   $("suggestions").hidden = true;
-  const last = kept.replies.at(-1);
-  for (const { role, content } of [...last.prompt, { role: "assistant", content: last.reply }]) {
+  for (const { role, content } of kept.messages) {
     if (role === "user") addUser(content);
     else {
       const said = kept.replies.findLast((reply) => reply.reply === content);

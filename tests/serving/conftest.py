@@ -13,12 +13,14 @@ import pytest
 
 from serving.app import Parts, create_app
 from serving.breaker import Breaker
+from serving.cache.semantic import make_cache
 from serving.entry import make_entry
 from serving.history import SqliteHistory
+from serving.memory.assembly import make_memory
 from serving.options import SHIPPED, Options, load_options
 from serving.release import Release
 from serving.upstream import Upstream
-from tests.fakes import FakeEngine, fake_engine, served
+from tests.fakes import FakeEngine, WordTokens, fake_engine, served
 from thumbwheel.outbox import Outbox
 
 RELEASE = Release(
@@ -52,9 +54,10 @@ OPTIONS = options_with(limits={"store": "process", "tiers": {"anonymous": {"per_
 """Those shipped, but for a limit that no test reaches by chance."""
 
 
-def parts_of(history: SqliteHistory, engine: str, outbox: Outbox, options: Options) -> Parts:
+def parts_of(history: SqliteHistory, engine: str, outbox: Outbox, options: Options, folder: Path) -> Parts:
     upstream = Upstream(engine, Breaker(options.breaker))
-    return Parts(RELEASE, history, upstream, outbox, options, make_entry(options, b"key"))
+    memory = make_memory(options, RELEASE, history, upstream, folder, WordTokens)
+    return Parts(RELEASE, history, upstream, outbox, options, make_entry(options, b"key"), memory, make_cache(options))
 
 
 @dataclass
@@ -83,7 +86,7 @@ def chatting(folder: Path, options: Options) -> Iterator[Chat]:
     """Serve chats with these options for the length of a `with` block."""
     with fake_engine() as engine:
         outbox, history = Outbox(folder / "outbox.db"), SqliteHistory(folder / "history.db")
-        app = create_app(lambda: parts_of(history, engine.url, outbox, options))
+        app = create_app(lambda: parts_of(history, engine.url, outbox, options, folder))
         with served(app) as url, httpx.Client(base_url=url, timeout=60) as http:
             yield Chat(url, engine, outbox, http)
 

