@@ -118,6 +118,23 @@ def _ifeval() -> PromptSet:
     return PromptSet("IFEval", False, _texts(public_data("benchmarks/ifeval") / "input_data.jsonl", "prompt"))
 
 
+def _red_team() -> PromptSet:
+    """Return first turns of HH-RLHF's red-team conversations; not every one of them is harmful by itself."""
+    with gzip.open(public_data("preferences/hh-rlhf") / "harmless-base_test.jsonl.gz", "rt", encoding="utf-8") as file:
+        first = {json.loads(line)["chosen"].split("\n\nHuman: ")[1].split("\n\nAssistant:")[0] for line in file}
+    return PromptSet("HH-RLHF red team, unseen", True, tuple(sorted(first)))
+
+
+def _mt_bench() -> PromptSet:
+    rows = _jsonl(public_data("judge/mt_bench") / "mt_bench_question.jsonl")
+    return PromptSet("MT-Bench, unseen", False, tuple(row["turns"][0] for row in rows))
+
+
+def _truthful() -> PromptSet:
+    rows = _csv(public_data("benchmarks/truthfulqa") / "TruthfulQA.csv")
+    return PromptSet("TruthfulQA, unseen", False, tuple(row["Question"] for row in rows))
+
+
 def _openai_moderation() -> LabelledTexts:
     with gzip.open(public_data("safety/openai_moderation") / "samples-1680.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
@@ -144,8 +161,8 @@ def _gptfuzz() -> LabelledTexts:
 
 
 PROMPT_SETS: tuple[Callable[[], PromptSet], ...] = (
-    *(_seed_jailbreaks, _advbench),
-    *(_seed_benign, _seed_questions, _awesome, _dolly, _oasst, _roleplay, _ifeval),
+    *(_seed_jailbreaks, _advbench, _red_team),
+    *(_seed_benign, _seed_questions, _awesome, _dolly, _oasst, _roleplay, _ifeval, _mt_bench, _truthful),
 )
 LABELLED: tuple[Callable[[], LabelledTexts], ...] = (_openai_moderation, _davidson, _advbench_strings, _gptfuzz)
 

@@ -3,10 +3,10 @@
     python -m benchmarks.guardrails
 
 All with the options that `serving/serving.yaml` ships. Intervals are 95 % (Wilson; for ROC-AUC Hanley and McNeil 1982).
-The classifier has learnt from no set here. It was looked at on all of them while it was built; at the first look, when
-it knew fewer wishes, AdvBench had a ROC-AUC of 0.906 against the chat prompts, the seed's jailbreaks 0.651, and 30 % of
-BIPIA's sentences scored above one half, ROC-AUC 0.599. The rules `about_the_answer` and `code_to_take_over` and some
-templates were written after BIPIA's misses were read, so its figures are those of a set that was seen.
+The classifier has learnt from no set here, but was looked at on all that are not called unseen: thresholds were chosen on
+them, and general templates and rules were added for what their misses and wrong refusals showed (`about_the_answer`
+and `code_to_take_over` after BIPIA's). At the first look AdvBench had a ROC-AUC of 0.906 against the chat prompts, the
+seed's jailbreaks 0.651 and BIPIA's orders 0.599. The sets called unseen were measured when all was done.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def injection_auc(cases: Sequence[Injection]) -> list[str]:
 
 
 def cost_rows(sets: Sequence[PromptSet], replies: Sequence[str]) -> list[list[str]]:
-    """Return the time of judging a request and of a piece of the stream, and what the window holds back."""
+    """Return the CPU time of judging a request and a piece of the stream, and what the window holds back."""
     texts = [text for each in sets for text in each.texts][::5]
     request = [_microseconds(lambda text=text: GUARD.judged([{"role": "user", "content": text}])) for text in texts]  # type: ignore[misc]
     per_piece, held = [], []
@@ -139,12 +139,12 @@ def cost_rows(sets: Sequence[PromptSet], replies: Sequence[str]) -> list[list[st
         window = Window(GUARD.screen) if GUARD.screen else None
         assert window is not None
         pieces = [reply[i : i + TOKEN] for i in range(0, len(reply), TOKEN)]
-        started = time.perf_counter()
+        started = time.thread_time()
         for piece in pieces:
             window.feed(piece)
             held.append(window.held)
         window.close()
-        per_piece.append((time.perf_counter() - started) / len(pieces) * 1e6)
+        per_piece.append((time.thread_time() - started) / len(pieces) * 1e6)
     output = OPTIONS.output
     assert output is not None
     assert output.classifier is not None
@@ -160,9 +160,9 @@ def cost_rows(sets: Sequence[PromptSet], replies: Sequence[str]) -> list[list[st
 
 
 def _microseconds(work: object) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     work()  # type: ignore[operator]
-    return (time.perf_counter() - started) * 1e6
+    return (time.thread_time() - started) * 1e6
 
 
 def _spread(values: Sequence[float], unit: str) -> list[str]:

@@ -36,7 +36,8 @@ CREATE INDEX IF NOT EXISTS replies_by_user ON replies (user);
 class Reply:
     """One reply as the user saw it. `prompt` is the conversation before it; `system` what the service set before that.
 
-    `finish` is the engine's `stop` or `length`, `cancelled` when the user stopped it, `error` when the engine died.
+    `finish` is the engine's `stop` or `length`, `cancelled` when the user stopped it, `error` when the engine died,
+    `content_filter` when the guardrails ended it.
     """
 
     message_id: str

@@ -20,7 +20,8 @@ from thumbwheel.settings import settings
 
 logger = logging.getLogger(__name__)
 
-ANSWER = re.compile(r"\s*(safe|unsafe)\b[\s:,]*([\w, -]{0,80})", re.IGNORECASE)
+ANSWER = re.compile(r"\s*(safe|unsafe)\b[\s:,]*([a-z]{0,2}\d{1,3}\b)?", re.IGNORECASE)
+"""A category has a short code, so that what a model makes up is neither shown nor counted by name."""
 MAX_TOKENS = 24
 AWAY = "moderation_away"
 """The rule of a refusal for want of a verdict."""
@@ -67,5 +68,4 @@ def rule_of(answer: re.Match[str]) -> str | None:
     """Return the rule that an answer names: `moderation` and the first category, None for a safe text."""
     if answer.group(1).lower() == "safe":
         return None
-    categories = re.split(r"[,\s]+", answer.group(2).strip())
-    return f"moderation_{categories[0]}" if categories[0] else "moderation"
+    return f"moderation_{answer.group(2).upper()}" if answer.group(2) else "moderation"

@@ -25,6 +25,7 @@ def options(url: str, when_away: str = "open") -> EndpointOptions:
         ("unsafe\nS2", "moderation_S2"),
         ("unsafe\nS1,S10", "moderation_S1"),
         ("Unsafe", "moderation"),
+        ("unsafe\nbecause of pruning", "moderation"),
     ],
 )
 def test_an_answer_is_read_as_llama_guard_writes_it(said: str, rule: str | None) -> None:
