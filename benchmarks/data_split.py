@@ -21,10 +21,10 @@ import numpy as np
 from benchmarks.measure import machine, markdown
 from benchmarks.public_data import public_data
 from stages.sides.decontaminate import find_leaks, probes
-from stages.sides.embed import embed
 from stages.sides.items import Item, conversation_item, mean_vectors, read_corpus
 from stages.sides.topics import find_topics, project
 from stages.split import SplitParams, find_straddlers, leak_drops, sides
+from thumbwheel.embedding import embed
 from thumbwheel.params import load_params
 
 PLANTED, SEED = 200, 29

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from stages.sides.decontaminate import LEAK, Leak, LeakParams, find_leaks, leak_row, leaks_by_set, probes
-from stages.sides.embed import embed
 from stages.sides.items import Corpus, Item, conversation_item, keys, mean_vectors, preference_item, read_corpus
 from stages.sides.straddle import Pairs, alike_by_meaning, alike_by_words, of_one_user, settle
 from stages.sides.topics import PLACE, SIDES, TOPIC, TopicParams, Topics, coverage, find_topics, project
 from thumbwheel.command import run
+from thumbwheel.embedding import embed
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import load_params

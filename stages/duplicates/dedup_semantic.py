@@ -65,7 +65,7 @@ def _mean(vectors: Sequence[np.ndarray]) -> np.ndarray:
 
 def meanings(documents: Documents) -> Meanings:
     """Return what rows say by all-MiniLM-L6-v2, the model by which `split` finds topics."""
-    from stages.sides.embed import embed
+    from thumbwheel.embedding import embed
 
     def vectors(texts: Sequence[str]) -> Mapping[str, np.ndarray]:
         return dict(zip(texts, embed(texts, "float32").of(texts), strict=True))

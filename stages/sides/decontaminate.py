@@ -19,7 +19,7 @@ from thumbwheel.params import Params
 if TYPE_CHECKING:
     import numpy as np
 
-    from stages.sides.embed import Vectors
+    from thumbwheel.embedding import Vectors
 
 LEAK = pa.schema(
     [

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.sides.embed import Vectors
 from stages.sides.lexicon import Lexicon, Words, grams, short_texts
+from thumbwheel.embedding import Vectors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stages.sides.embed import Vectors
+from thumbwheel.embedding import Vectors
 
 
 def fake_embed(texts: Iterable[str], dtype: str = "float32") -> Vectors:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stages import split
 from stages.sides.decontaminate import Leak, LeakParams, find_leaks, leak_row, leaks_by_set, probes
-from stages.sides.embed import Vectors
 from stages.sides.items import Item, read_corpus
 from tests.stages.vectors import fake_embed
+from thumbwheel.embedding import Vectors
 
 PARAMS = LeakParams(leak_words=8, leak_answer_share=0.5, leak_sentence_words=4, leak_cosine=0.9)
 LONG = "My parcel has been waiting at the depot since last Tuesday, what now?"

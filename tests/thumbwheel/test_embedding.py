@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.sides import embed as module
-from stages.sides.embed import Store, Vectors, embed
+from thumbwheel import embedding as module
+from thumbwheel.embedding import Store, Vectors, embed
 from thumbwheel.settings import settings as place
 
 CALLS: list[str] = []
