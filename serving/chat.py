@@ -17,6 +17,7 @@ from serving.feedback import user_key
 from serving.history import SqliteHistory
 from serving.options import load_options
 from serving.release import load_release
+from serving.retrieval.assembly import make_retrieval
 from serving.upstream import Upstream
 from thumbwheel.outbox import Outbox, start_relay
 from thumbwheel.settings import settings
@@ -28,14 +29,16 @@ def embedded_parts() -> Parts:
     outbox = Outbox(settings().outbox_path)
     key, options = user_key(state / "user.key"), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
+    release, upstream = load_release(), Upstream(engine, Breaker(options.breaker))
     return Parts(
-        release=load_release(),
+        release=release,
         history=SqliteHistory(state / "history.db"),
-        upstream=Upstream(engine, Breaker(options.breaker)),
+        upstream=upstream,
         sink=outbox,
         options=options,
         entry=make_entry(options, key),
         on_stop=start_relay(outbox).stop,
+        retrieval=make_retrieval(options, release, upstream),
     )
 
 

@@ -31,6 +31,14 @@ DEGRADED = Gauge(
     "thumbwheel_degraded", "1 while a part does without its backend", ["part"], multiprocess_mode="livemax"
 )
 
+RETRIEVALS = Counter("thumbwheel_retrievals", "Questions by what was found: found, nothing, failed", ["outcome"])
+RETRIEVAL_SECONDS = Histogram(
+    "thumbwheel_retrieval_seconds",
+    "From a question to its documents",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+RETRIEVAL_FAULTS = Counter("thumbwheel_retrieval_faults", "Parts of retrieval that were done without", ["part"])
+
 
 def render() -> bytes:
     """Return all metrics in Prometheus' text format, those of sister processes included."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from thumbwheel.errors import ParamsError
+from thumbwheel.knowledge import TENANT
 from thumbwheel.params import Params, load_params, read_params
 from thumbwheel.settings import settings
 
@@ -25,6 +26,8 @@ class JwtOptions(Params):
     jwks_url: str
     tier_claim: str
     default_tier: str
+    tenant_claim: str | None
+    """Names the claim with the tenant whose documents the user may be answered from; null for none."""
     leeway_seconds: Annotated[float, Field(ge=0)]
     refresh_seconds: Seconds
 
@@ -61,11 +64,32 @@ class BreakerOptions(Params):
     rest_seconds: Seconds
 
 
+class RetrievalOptions(Params):
+    """How documents are found and put into a prompt; see `serving/retrieval`."""
+
+    enabled: bool
+    chunks: Count
+    candidates: Count
+    rrf: Count
+    floor: Annotated[float, Field(ge=-1, le=1)]
+    nothing_relevant: Literal["say", "plain"]
+    unknown: Annotated[str, Field(min_length=1)]
+    context_characters: Count
+    shared_tenants: Annotated[list[Annotated[str, Field(pattern=TENANT)]], Field(min_length=1)]
+    decompose: Annotated[int, Field(ge=0)]
+    hyde: bool
+    rewrite_tokens: Count
+    rewrite_seconds: Seconds
+    rerank: bool
+    seconds: Seconds
+
+
 class Options(Params):
     access: AccessOptions
     limits: LimitOptions
     admission: AdmissionOptions
     breaker: BreakerOptions
+    retrieval: RetrievalOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -83,6 +107,7 @@ def load_options(path: Path | None = None) -> Options:
         limits=load_params("limits", LimitOptions, path),
         admission=load_params("admission", AdmissionOptions, path),
         breaker=load_params("breaker", BreakerOptions, path),
+        retrieval=load_params("retrieval", RetrievalOptions, path),
     )
     _check_tiers(options, path.name)
     return options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ from serving.entry import Guest
 from serving.history import History, Messages, Reply
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
+from serving.retrieval.pipeline import Retrieval
+from serving.retrieval.sources import citations, context_room, tenants_of
 from serving.upstream import Piece, Upstream
 
 ARM = "control"
@@ -37,7 +39,13 @@ class Draft:
     finish: str = "cancelled"
     prompt_tokens: int = 0
     reply_tokens: int = 0
+    tenants: list[str] = field(default_factory=list)
+    retrieved: dict[str, Any] | None = None
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def citations(self) -> list[dict[str, Any]]:
+        return citations(self.text, self.retrieved["sources"]) if self.retrieved else []
 
     @property
     def usage(self) -> dict[str, int]:
@@ -57,8 +65,17 @@ class Draft:
 class Orchestrator:
     """One release's way of answering."""
 
-    def __init__(self, release: Release, history: History, upstream: Upstream, admission: Admission) -> None:
+    def __init__(
+        self,
+        release: Release,
+        history: History,
+        upstream: Upstream,
+        admission: Admission,
+        retrieval: Retrieval | None,
+        shared_tenants: Sequence[str],
+    ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
+        self.retrieval, self._shared = retrieval, shared_tenants
 
     def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -78,7 +95,13 @@ class Orchestrator:
             system=system,
             replaces=earlier.message_id if earlier else None,
             payload=self._payload(request, prompt, system),
+            tenants=self._tenants(guest),
+            retrieved=earlier.retrieved if earlier else None,
         )
+
+    def may_read(self, guest: Guest, reply: Reply) -> bool:
+        """Tell whether a reply is a guest's to see: theirs, and from no other tenant's documents."""
+        return guest.may_see(reply.user) and tenants_of(reply.retrieved) <= set(self._tenants(guest))
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
@@ -97,9 +120,33 @@ class Orchestrator:
             self._save(draft)
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
-        async with self.admission.place(), aclosing(self.upstream.stream(draft.payload)) as stream:
-            async for piece in stream:
-                yield piece
+        async with self.admission.place():
+            if (said := await self._grounded(draft)) is not None:
+                yield Piece(said, "stop")
+                return
+            async with aclosing(self.upstream.stream(draft.payload)) as stream:
+                async for piece in stream:
+                    yield piece
+
+    async def _grounded(self, draft: Draft) -> str | None:
+        """Set documents into a draft's prompt; return the whole answer where it is that nothing is known.
+
+        A reply that is made again keeps the documents of the first one, so that the two differ in the answer alone.
+        """
+        if self.retrieval is None or draft.replaces is not None:
+            return None
+        grounding = await self.retrieval.ground(draft.prompt, draft.tenants, self._room(draft))
+        if grounding.retrieved is not None:
+            draft.prompt, draft.retrieved = grounding.messages, grounding.retrieved
+            draft.payload["messages"][-1] = grounding.messages[-1]
+        return grounding.answer
+
+    def _room(self, draft: Draft) -> int:
+        return context_room(draft.payload["messages"], self.release.window, draft.payload["max_tokens"])
+
+    def _tenants(self, guest: Guest) -> list[str]:
+        """Return whose documents a guest is answered from."""
+        return [*self._shared, *([guest.caller.tenant] if guest.caller.tenant else [])]
 
     def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
         if request.regenerate is None:
@@ -108,7 +155,7 @@ class Orchestrator:
         if (
             found is None
             or request.conversation_id not in (None, found.conversation_id)
-            or not guest.may_see(found.user)
+            or not self.may_read(guest, found)
         ):
             raise ApiError(404, f"there is no message '{request.regenerate}' here", "message_not_found", "regenerate")
         return found
@@ -117,7 +164,7 @@ class Orchestrator:
         if request.conversation_id is None:
             return f"c-{uuid.uuid4().hex}"
         earlier = self.history.conversation(request.conversation_id)
-        if not earlier or not guest.may_see(earlier[0].user):
+        if not earlier or not self.may_read(guest, earlier[0]):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
@@ -180,4 +227,5 @@ def _reply(draft: Draft, model: str) -> Reply:
         prompt_tokens=draft.prompt_tokens,
         reply_tokens=draft.reply_tokens,
         created_at=now(),
+        retrieved=draft.retrieved,
     )

@@ -133,9 +133,9 @@ def main() -> None:
             raise SourceError("no document of 'index.sources' in params.yaml gave any text; correct the sources.")
         rows = chunk_rows(reading.chunks, params.dtype)
         record = index_record(reading, rows, params)
-        with whole_folder(settings().root / "data" / "index") as folder:
+        with whole_folder(settings().index) as folder:
             write_index(folder, rows, record)
-        facts = {"index": index_hash(settings().root / "data" / "index"), **record.model_dump(mode="json")}
+        facts = {"index": index_hash(settings().index), **record.model_dump(mode="json")}
         tracked.metrics({"documents": record.documents, "chunks": record.chunks, "quarantined": len(reading.faults)})
         tracked.tag("thumbwheel.index", facts["index"])
         write_pin(_pin(reading, facts))

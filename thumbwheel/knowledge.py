@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,17 @@ class IndexRecord(BaseModel):
     dtype: str
     width: int
     quantization: Quantization
+
+
+def tenant_name(text: str) -> str:
+    """Return a tenant's name as it is.
+
+    Raises:
+        ValueError: it is not of the form `TENANT`.
+    """
+    if not re.fullmatch(TENANT, text):
+        raise ValueError(f"'{text}' is no tenant's name; it must match {TENANT}")
+    return text
 
 
 def chunk_schema(width: int) -> pa.Schema:

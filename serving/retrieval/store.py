@@ -1,17 +1,16 @@
-"""The chunks in Milvus, a Lite file or a cluster: dense vectors and BM25, fused by reciprocal rank, tenant by tenant."""
+"""The chunks in Milvus, a Lite file or a cluster: dense and BM25 search, fused by reciprocal rank, within tenants."""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from thumbwheel.knowledge import TENANT, IndexRecord, Quantization, index_hash, read_chunks, read_record
+from thumbwheel.knowledge import IndexRecord, Quantization, index_hash, read_chunks, read_record, tenant_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +32,7 @@ DENSE: Mapping[Quantization, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found: `cosine` is its vector's with the question's, between -1 and 1."""
+    """A chunk that was found: `cosine`, between -1 and 1, is its vector's with the nearest wording of the question."""
 
     id: str
     tenant: str
@@ -46,13 +45,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: every text by its words, every vector by its direction; the first vector is the question's.
+    """What is looked for: every text by its words, every vector, of shape (vectors, width), by its direction.
 
-    `vectors` has shape (at least 1, width).
+    The first `wordings` vectors are the question's own; the others are guesses that tell nothing of relevance.
     """
 
     texts: tuple[str, ...]
     vectors: np.ndarray
+    wordings: int
 
 
 class Retriever(Protocol):
@@ -69,8 +69,8 @@ class MilvusStore:
     `uri` is a file of Milvus Lite, which runs in threads of this process, or the address of a cluster.
     """
 
-    def __init__(self, uri: str, folder: Path, candidates: int, rrf: int, seconds: float) -> None:
-        self._uri, self._folder = uri, folder
+    def __init__(self, uri: str, folder: Path, candidates: int, rrf: int, seconds: float, token: str = "") -> None:
+        self._uri, self._folder, self._token = uri, folder, token
         self._candidates, self._rrf, self._seconds = candidates, rrf, seconds
         self._lock = threading.Lock()
         self._opened: tuple[MilvusClient, str, IndexRecord] | None = None
@@ -109,7 +109,7 @@ class MilvusStore:
             output_fields=[*SHOWN, "vector"],
             timeout=self._seconds,
         )
-        return own([_hit(row["entity"], query.vectors[0]) for row in found[0]], tenants)
+        return own([_hit(row["entity"], query.vectors[: query.wordings]) for row in found[0]], tenants)
 
     def close(self) -> None:
         with self._lock:
@@ -141,7 +141,7 @@ class MilvusStore:
         record, name = read_record(self._folder), PREFIX + index_hash(self._folder)[:24]
         if self.is_lite:
             Path(self._uri).parent.mkdir(parents=True, exist_ok=True)
-        client = MilvusClient(self._uri, timeout=self._seconds)
+        client = MilvusClient(self._uri, token=self._token, timeout=self._seconds)
         if self.is_lite:
             drop_others(client, name)
         if not _is_whole(client, name, record):
@@ -157,9 +157,9 @@ def tenant_filter(tenants: Sequence[str]) -> str:
     Raises:
         ValueError: there is none, or a name is not of the form that needs no quoting.
     """
-    if not tenants or not all(re.match(TENANT, name) and "\n" not in name for name in tenants):
-        raise ValueError(f"no tenants to search for in {tenants!r}")
-    return f"tenant in {json.dumps(sorted(set(tenants)))}"
+    if not tenants:
+        raise ValueError("there is no tenant to search for")
+    return f"tenant in {json.dumps(sorted({tenant_name(name) for name in tenants}))}"
 
 
 def own(hits: Iterable[Hit], tenants: Sequence[str]) -> list[Hit]:
@@ -229,8 +229,8 @@ def _indexes(client: MilvusClient, record: IndexRecord, is_lite: bool) -> Any:
     return indexes
 
 
-def _hit(row: Mapping[str, Any], question: np.ndarray) -> Hit:
+def _hit(row: Mapping[str, Any], wordings: np.ndarray) -> Hit:
     import numpy as np
 
-    cosine = float(np.dot(np.asarray(row["vector"], np.float32), question))
+    cosine = float(np.max(wordings @ np.asarray(row["vector"], np.float32)))
     return Hit(**{name: row[name] for name in SHOWN}, cosine=cosine)

@@ -4,14 +4,19 @@ export class ApiError extends Error {}
 
 const OFFLINE = "The service can't be reached. Check your connection and try again.";
 
-// Ask for an answer; `onStart` gets its ids, `onText` each piece. Rejects with ApiError, or AbortError when stopped.
-export async function ask(body, signal, onStart, onText) {
+// Ask for an answer; `onStart` gets its ids, `onText` each piece, `onCited` its sources at the end, where it has some.
+// Rejects with ApiError, or AbortError when stopped.
+export async function ask(body, signal, onStart, onText, onCited) {
   const response = await post("/v1/chat/completions", { ...body, stream: true }, signal);
   onStart({ conversation: response.headers.get("X-Conversation-Id"), message: response.headers.get("X-Message-Id") });
   let done = false;
   for await (const data of events(response)) {
     if (data === "[DONE]") done = true;
-    else onText(piece(JSON.parse(data)));
+    else {
+      const value = JSON.parse(data);
+      onText(piece(value));
+      if (value.citations) onCited(value.citations);
+    }
   }
   if (!done) throw new ApiError("The answer broke off.");
 }

@@ -1,6 +1,7 @@
 // The chat page: one conversation, its streamed replies, and what the user says of them.
 
 import { ApiError, ask, getJson, sendFeedback } from "./api.js";
+import { showSources } from "./citations.js";
 import { render } from "./markdown.js";
 
 const ICONS = {
@@ -38,7 +39,8 @@ async function answer(turn, replaced = null) {
     await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
       (ids) => { turn.id = ids.message; keep(ids.conversation); },
-      (piece) => { text += piece; show(); });
+      (piece) => { text += piece; show(); },
+      (sources) => { showSources(view, sources); scrollDown(); });
   } catch (error) {
     if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
     else if (!text) view.querySelector(".text").textContent = "Stopped.";
@@ -157,6 +159,7 @@ function wire(turn) {
 }
 
 function reset(view) {
+  showSources(view, []);
   for (const name of [".reasons", ".editor", ".yours", ".problem", ".actions"]) view.querySelector(name).hidden = true;
   for (const button of view.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
   view.querySelector(".editor textarea").value = view.querySelector(".state").textContent = "";
@@ -228,7 +231,10 @@ async function restore() {
   const last = kept.replies.at(-1);
   for (const { role, content } of [...last.prompt, { role: "assistant", content: last.reply }]) {
     if (role === "user") addUser(content);
-    else addReply(content, kept.replies.findLast((reply) => reply.reply === content)?.message_id ?? null);
+    else {
+      const found = kept.replies.findLast((reply) => reply.reply === content);
+      showSources(addReply(content, found?.message_id ?? null).view, found?.citations ?? []);
+    }
   }
   onlyLastCanBeAnsweredAgain();
 }

@@ -75,7 +75,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (root / "data" / "pins").mkdir(parents=True)
     pin = {"stage": "register", "facts": {"version": 7, "bundle": bundle_hash(served)}}
     (root / "data" / "pins" / "register.json").write_text(json.dumps(pin))
+    shutil.copytree(REPOSITORY / "data" / "seed", root / "data" / "seed")
     try:
+        assert (done := service.run("-m", "stages.index")).returncode == 0, done.stderr
         assert (done := service.run("-m", "stages.package")).returncode == 0, done.stderr
         facts = json.loads((root / "data" / "pins" / "package.json").read_text())["facts"]
         (root / ".thumbwheel" / "release.json").write_text(json.dumps({**facts, "approved_by": "a test"}))
