@@ -21,7 +21,9 @@ FOLDER = "index"
 
 
 def make_retrieval(options: Options, release: Release, upstream: Upstream) -> Retrieval | None:
-    """Return what finds documents for a release, being made ready in a thread; None where that is off, or the release has no index.
+    """Return what finds documents for a release, while a thread makes it ready.
+
+    None where retrieval is off, or the release has no index.
 
     Raises:
         IndexDamageError: the index in the store is not the one that was released.

@@ -17,6 +17,7 @@ from serving.entry import make_entry
 from serving.history import SqliteHistory
 from serving.options import SHIPPED, Options, load_options
 from serving.release import Release
+from serving.retrieval.pipeline import Retrieval
 from serving.upstream import Upstream
 from tests.fakes import FakeEngine, fake_engine, served
 from thumbwheel.outbox import Outbox
@@ -52,9 +53,11 @@ OPTIONS = options_with(limits={"store": "process", "tiers": {"anonymous": {"per_
 """Those shipped, but for a limit that no test reaches by chance."""
 
 
-def parts_of(history: SqliteHistory, engine: str, outbox: Outbox, options: Options) -> Parts:
+def parts_of(
+    history: SqliteHistory, engine: str, outbox: Outbox, options: Options, retrieval: Retrieval | None = None
+) -> Parts:
     upstream = Upstream(engine, Breaker(options.breaker))
-    return Parts(RELEASE, history, upstream, outbox, options, make_entry(options, b"key"))
+    return Parts(RELEASE, history, upstream, outbox, options, make_entry(options, b"key"), retrieval=retrieval)
 
 
 @dataclass
@@ -79,11 +82,11 @@ class Chat:
 
 
 @contextmanager
-def chatting(folder: Path, options: Options) -> Iterator[Chat]:
+def chatting(folder: Path, options: Options, retrieval: Retrieval | None = None) -> Iterator[Chat]:
     """Serve chats with these options for the length of a `with` block."""
     with fake_engine() as engine:
         outbox, history = Outbox(folder / "outbox.db"), SqliteHistory(folder / "history.db")
-        app = create_app(lambda: parts_of(history, engine.url, outbox, options))
+        app = create_app(lambda: parts_of(history, engine.url, outbox, options, retrieval))
         with served(app) as url, httpx.Client(base_url=url, timeout=60) as http:
             yield Chat(url, engine, outbox, http)
 
