@@ -141,6 +141,7 @@ class MilvusStore:
         record, name = read_record(self._folder), PREFIX + index_hash(self._folder)[:24]
         if self.is_lite:
             Path(self._uri).parent.mkdir(parents=True, exist_ok=True)
+            logging.getLogger("grpc._server").setLevel(logging.CRITICAL)  # its client tries calls that Lite lacks
         client = MilvusClient(self._uri, token=self._token, timeout=self._seconds)
         if self.is_lite:
             drop_others(client, name)
