@@ -233,5 +233,5 @@ def _indexes(client: MilvusClient, record: IndexRecord, is_lite: bool) -> Any:
 def _hit(row: Mapping[str, Any], wordings: np.ndarray) -> Hit:
     import numpy as np
 
-    cosine = float(np.max(wordings @ np.asarray(row["vector"], np.float32)))
+    cosine = float(np.max(wordings @ np.asarray(row["vector"], np.float32), initial=-1.0))
     return Hit(**{name: row[name] for name in SHOWN}, cosine=cosine)
