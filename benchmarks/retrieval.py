@@ -116,6 +116,7 @@ def print_sets(encode: Encoder) -> None:
     heading = ("set", "documents", "questions", "search", "nDCG@10", "recall@10", "recall@3", "ms a question")
     rows: list[tuple[str, ...]] = []
     for name, load in SETS.items():
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
         try:
             rows += quality_rows(load(), encode)
         except AbsentDataError as error:
