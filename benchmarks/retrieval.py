@@ -1,6 +1,7 @@
 """How well documents are found, when nothing is known, what quantization costs, and whether answers get better.
 
     python -m benchmarks.retrieval [sets] [unknown] [quantization] [answers=BUNDLE]    # unless named, the first three
+    python -m benchmarks.retrieval sets=seed,clapnq
 
 Everything goes the way that it goes in a release: the chunks of `stages.index`, the store and the options as shipped.
 The public sets are read where they are (`THUMBWHEEL_PUBLIC_DATA`) and skipped, with a word, where they are not.
@@ -112,13 +113,13 @@ def quality_rows(item: LabelledSet, encode: Encoder) -> Iterator[tuple[str, ...]
             yield (item.name, *sizes, way, *(f"{score:.3f}" for score in scores), f"{milliseconds:.1f}")
 
 
-def print_sets(encode: Encoder) -> None:
+def print_sets(encode: Encoder, names: Sequence[str]) -> None:
     heading = ("set", "documents", "questions", "search", "nDCG@10", "recall@10", "recall@3", "ms a question")
     rows: list[tuple[str, ...]] = []
-    for name, load in SETS.items():
+    for name in names:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         try:
-            rows += quality_rows(load(), encode)
+            rows += quality_rows(SETS[name](), encode)
         except AbsentDataError as error:
             print(f"skipped {name}: {error}")
     print(markdown(heading, rows))
@@ -178,7 +179,7 @@ def main(wanted: Sequence[str]) -> None:
     for part in parts:
         name, _, value = part.partition("=")
         if name == "sets":
-            print_sets(encode)
+            print_sets(encode, value.split(",") if value else list(SETS))
         elif name == "unknown":
             print_unknown(encode)
         elif name == "quantization":

@@ -28,7 +28,7 @@ Source = dict[str, Any]
 
 def asks(text: str) -> bool:
     """Tell whether a message asks something, rather than greets, thanks or gives a task."""
-    return text.rstrip().endswith("?") or bool(ASKING.match(text.lstrip()))
+    return text.rstrip().endswith(("?", "？", "؟")) or bool(ASKING.match(text.lstrip()))
 
 
 def context_room(messages: Messages, window: int, max_tokens: int) -> int:

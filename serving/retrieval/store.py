@@ -29,6 +29,14 @@ DENSE: Mapping[Quantization, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 """Milvus' index of the vectors, how it is built and how it is searched."""
 
+STOP_WORDS = (  # noqa: SIM905
+    "a about an and any are as at be been but by can could did do does for from had has have he her his how i "
+    "if in is it its me may my no not of on or our she should so than that the their them then there these "
+    "they this those to us was we were what when where which who whom whose why will with would you your"
+).split()
+"""Words that every question shares; BM25 is misled by them in short questions."""
+ANALYZER = {"tokenizer": "standard", "filter": ["lowercase", {"type": "stop", "stop_words": STOP_WORDS}]}
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -212,7 +220,7 @@ def _schema(record: IndexRecord) -> Any:
     for field in ("source", "title", "text"):
         schema.add_field(field, DataType.VARCHAR, max_length=65_535)
     schema.add_field("link", DataType.VARCHAR, max_length=4096, nullable=True)
-    schema.add_field("words_of", DataType.VARCHAR, max_length=65_535, enable_analyzer=True)
+    schema.add_field("words_of", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=ANALYZER)
     schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=record.width)
     bm25 = Function(

@@ -54,7 +54,7 @@ def test_an_excerpt_is_short() -> None:
 
 
 def test_a_question_is_told_from_a_greeting_and_a_task() -> None:
-    assert all(map(asks, ["Is red bad?", "what does red mean", "Red?", "How many days"]))
+    assert all(map(asks, ["Is red bad?", "what does red mean", "Red?", "How many days", "赤は？"]))
     assert not any(map(asks, ["Hello Wick!", "Thanks.", "Rewrite this note: red is bad.", "Whatever you say"]))
 
 
