@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,9 +37,13 @@ DEPTH = 10
 CANDIDATES = 50
 """Chunks, so that the ten best documents are among them."""
 SHOWN_CHUNKS = 3
+ASKED = 300
+"""Questions of a set, at most."""
 WAYS = ("dense", "BM25", "hybrid")
 FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TENANTS = ["public"]
+
+T = TypeVar("T")
 
 
 def params() -> IndexParams:
@@ -82,6 +87,11 @@ def searching(documents: dict[str, tuple[str, str]], encode: Encoder) -> Iterato
             store.close()
 
 
+def sample(questions: Sequence[T]) -> Sequence[T]:
+    """Return at most so many questions as are asked of a set, evenly spaced."""
+    return questions[:: -(-len(questions) // ASKED)]
+
+
 def ranked(hits: Sequence[Hit]) -> list[str]:
     """Return the documents of chunks, each at the place of its best chunk."""
     return list(dict.fromkeys(hit.source for hit in hits))
@@ -102,7 +112,7 @@ def quality_rows(item: LabelledSet, encode: Encoder) -> Iterator[tuple[str, ...]
     with searching(item.documents, encode) as searcher:
         for way in WAYS:
             began = time.monotonic()
-            found = [(ranked(searcher.hits(text, way)), relevant) for text, relevant in item.answerable]
+            found = [(ranked(searcher.hits(text, way)), relevant) for text, relevant in sample(item.answerable)]
             milliseconds = 1000 * (time.monotonic() - began) / len(found)
             scores = (
                 np.mean([ndcg(*pair) for pair in found]),
@@ -134,7 +144,7 @@ def print_unknown(encode: Encoder) -> None:
         best["seed, on the subject, in no page"] = [top(searcher, text) for text in pages.unanswerable]
         try:
             asked = clapnq()
-            best["seed's pages, clapnq's questions"] = [top(searcher, text) for text, _ in asked.questions]
+            best["seed's pages, clapnq's questions"] = [top(searcher, text) for text, _ in sample(asked.questions)]
         except AbsentDataError as error:
             print(f"skipped clapnq: {error}")
             asked = None
@@ -150,15 +160,14 @@ def print_unknown(encode: Encoder) -> None:
 
 def halves(asked: LabelledSet, encode: Encoder) -> dict[str, list[float]]:
     """Return the best cosines of questions whose passage is there, is left out, or is there and does not answer."""
-    known = [relevant for _, relevant in asked.answerable[::2]]
     left_out = [text for text, _ in asked.answerable[1::2]]
     gone = frozenset().union(*(relevant for _, relevant in asked.answerable[1::2]))
     documents = {name: text for name, text in asked.documents.items() if name not in gone}
     with searching(documents, encode) as searcher:
         return {
-            "clapnq, answered by a passage": [top(searcher, text) for text, _ in asked.answerable[::2]][: len(known)],
+            "clapnq, answered by a passage": [top(searcher, text) for text, _ in asked.answerable[::2]],
             "clapnq, passage left out": [top(searcher, text) for text in left_out],
-            "clapnq, passage there, without the answer": [top(searcher, text) for text in asked.unanswerable],
+            "clapnq, passage there, without the answer": [top(searcher, text) for text in sample(asked.unanswerable)],
         }
 
 
