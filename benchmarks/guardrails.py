@@ -3,8 +3,8 @@
     python -m benchmarks.guardrails
 
 All with the options that `serving/serving.yaml` ships. Intervals are 95 % (Wilson; for ROC-AUC Hanley and McNeil 1982).
-The classifier has learnt from no set here, but was looked at on all that are not called unseen: thresholds were chosen on
-them, and general templates and rules were added for what their misses and wrong refusals showed (`about_the_answer`
+The classifier has learnt from no set here, but was looked at on all that are not called unseen: thresholds were chosen
+on them, and general templates and rules were added for what their misses and wrong refusals showed (`about_the_answer`
 and `code_to_take_over` after BIPIA's). At the first look AdvBench had a ROC-AUC of 0.906 against the chat prompts, the
 seed's jailbreaks 0.651 and BIPIA's orders 0.599. The sets called unseen were measured when all was done.
 """
@@ -106,10 +106,10 @@ def injection_rows(cases: Sequence[Injection]) -> list[list[str]]:
     rows = []
     for name, some in (("mails", cases[: 50 * 75]), ("code questions", cases[50 * 75 :])):
         attacks = {case.attack: any(spotlight.order(p) for p in PIECE.findall(case.attack)) for case in some}
-        whole = sum(case.attack in spotlight.spotlit([case.text]).text for case in some[::7])
+        whole = sum(case.attack in spotlight.cleaned(case.text)[0] for case in some[::7])
         clean = sorted({case.clean for case in some})
         pieces = [piece for document in clean for piece in PIECE.findall(document) if piece.strip()]
-        touched = sum(bool(spotlight.spotlit([document]).findings) for document in clean)
+        touched = sum(bool(spotlight.cleaned(document)[1]) for document in clean)
         wrong = sum(spotlight.order(piece) is not None for piece in pieces)
         rows.append(
             [

@@ -16,6 +16,7 @@ from serving import metrics
 from serving.keys import PREFIX, KeyFile
 from serving.openai_api import ApiError
 from serving.options import AccessOptions, JwtOptions
+from thumbwheel.knowledge import tenant_name
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Caller:
 
     subject: str | None
     tier: str
+    tenant: str | None = None
 
 
 class Access:
@@ -60,7 +62,7 @@ class Access:
         key = self._keys.find(credential)
         if key is None:
             raise refused("key", "the API key is not valid here, or is no longer")
-        return Caller(f"key:{key.id}", key.tier)
+        return Caller(f"key:{key.id}", key.tier, key.tenant)
 
 
 class Tokens:
@@ -93,7 +95,16 @@ class Tokens:
         tier = claims.get(self._options.tier_claim, self._options.default_tier)
         if tier not in self._tiers:
             raise refused("tier", f"the token's {self._options.tier_claim} is none of ours")
-        return Caller(f"jwt:{claims['sub']}", str(tier))
+        return Caller(f"jwt:{claims['sub']}", str(tier), self._tenant(claims))
+
+    def _tenant(self, claims: dict[str, Any]) -> str | None:
+        wanted = self._options.tenant_claim
+        if wanted is None or claims.get(wanted) is None:
+            return None
+        try:
+            return tenant_name(str(claims[wanted]))
+        except ValueError:
+            raise refused("tenant", f"the token's {wanted} is no tenant's name") from None
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         wanted = self._options

@@ -31,6 +31,8 @@ from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRe
 from serving.options import Options
 from serving.orchestrator import Draft, Orchestrator
 from serving.release import Release
+from serving.retrieval.pipeline import Retrieval
+from serving.retrieval.sources import citations
 from serving.tolerance import store_away
 from serving.upstream import Upstream
 from thumbwheel.errors import StoreError
@@ -38,7 +40,7 @@ from thumbwheel.errors import StoreError
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
-PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "icon.svg")
+PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "icon.svg")
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Parts:
     memory: Memory
     cache: SemanticCache | None
     on_stop: Callable[[], None] = lambda: None
+    retrieval: Retrieval | None = None
 
 
 def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
@@ -68,13 +71,16 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         admission = Admission(parts.options.admission)
         guard = Guard(parts.options.guard)
         app.state.orchestrator = Orchestrator(
-            parts.release, parts.history, parts.upstream, admission, guard, parts.memory, parts.cache
-        )
+            parts.release, parts.history, parts.upstream, admission, guard, parts.memory, parts.cache, parts.retrieval,
+            parts.options.retrieval.shared_tenants,
+        )  # fmt: skip
         if parts.cache:
             await parts.cache.promoted(parts.release.model)
         yield
         await parts.memory.stop()
         await guard.close()
+        if parts.retrieval:
+            await parts.retrieval.close()
         await parts.upstream.close()
         parts.on_stop()
 
@@ -116,7 +122,7 @@ async def chat_completions(request: Request) -> Response:
         await _unless_gone(request, _drain(pieces))
         identity = _identity(orchestrator.release, draft)
         answer = completion(identity, draft.text, draft.finish, draft.usage)
-        response = JSONResponse({**answer, **_verdict(draft)})
+        response = JSONResponse({**answer, **_verdict(draft), **_cited(draft)})
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
@@ -131,7 +137,7 @@ async def feedback(request: Request) -> Response:
     guest = await parts.entry.admit(request)
     body = parse(FeedbackRequest, await _read(request))
     guest = parts.entry.named(guest, body.user)
-    item = feedback_event(body, parts.history, guest)
+    item = feedback_event(body, parts.history, guest, parts.options.retrieval.shared_tenants)
     try:
         await anyio.to_thread.run_sync(parts.sink.append, item)
     except OSError as error:
@@ -157,7 +163,7 @@ async def conversation(request: Request, conversation_id: str, user: str | None 
     parts: Parts = request.app.state.parts
     guest = parts.entry.named(await parts.entry.guest(request), user)
     replies = await anyio.to_thread.run_sync(parts.history.conversation, conversation_id)
-    if not replies or not guest.may_see(replies[0].user):
+    if not replies or not all(request.app.state.orchestrator.may_read(guest, reply) for reply in replies):
         raise ApiError(404, f"there is no conversation '{conversation_id}'", "conversation_not_found")
     shown = {"messages": transcript(replies), "replies": [_public(reply) for reply in replies]}
     return {"id": conversation_id, "object": "conversation", **shown}
@@ -165,7 +171,7 @@ async def conversation(request: Request, conversation_id: str, user: str | None 
 
 def release(request: Request) -> dict[str, Any]:
     """Return what the page shows of the release."""
-    shown = {"version", "model", "bundle", "title", "assistant", "greeting", "suggestions"}
+    shown = {"version", "model", "bundle", "index", "title", "assistant", "greeting", "suggestions"}
     return dict(request.app.state.parts.release.model_dump(include=shown))
 
 
@@ -216,7 +222,7 @@ async def _events(
             logger.exception("a stream broke")
             yield event(ApiError(500, "something broke on our side", "internal_error").body())
             return
-    yield event({**chunk(identity, {}, draft.finish), **_verdict(draft)})
+    yield event({**chunk(identity, {}, draft.finish), **_verdict(draft), **_cited(draft)})
     if usage:
         yield event({**identity, "object": "chat.completion.chunk", "choices": [], "usage": draft.usage})
     yield DONE
@@ -272,7 +278,14 @@ def _verdict(draft: Draft) -> dict[str, Any]:
 
 
 def _public(reply: Reply) -> dict[str, Any]:
-    return {name: value for name, value in vars(reply).items() if name not in ("user", "system", "conversation_id")}
+    hidden = ("user", "system", "conversation_id", "retrieved")
+    shown = {name: value for name, value in vars(reply).items() if name not in hidden}
+    cited = {"citations": citations(reply.reply, reply.retrieved["sources"])} if reply.retrieved else {}
+    return {**shown, "prompt": reply.said(), **cited}
+
+
+def _cited(draft: Draft) -> dict[str, Any]:
+    return {"citations": draft.citations} if draft.retrieved else {}
 
 
 def _page(name: str) -> Callable[[], Response]:

@@ -19,6 +19,7 @@ from serving.memory.assembly import make_history, make_memory
 from serving.memory.tokens import load_tokens
 from serving.options import load_options
 from serving.release import load_release
+from serving.retrieval.assembly import make_retrieval
 from serving.upstream import Upstream
 from thumbwheel.outbox import Outbox, start_relay
 from thumbwheel.settings import settings
@@ -42,6 +43,7 @@ def embedded_parts() -> Parts:
         memory=make_memory(options, release, history, upstream, state, lambda: load_tokens(bundle_folder(release))),
         cache=make_cache(options),
         on_stop=start_relay(outbox).stop,
+        retrieval=make_retrieval(options, release, upstream),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from serving.entry import Guest
 from serving.history import History, Reply
 from serving.openai_api import ApiError, FeedbackRequest
 from serving.orchestrator import now
+from serving.retrieval.sources import tenants_of
 
 
 class Sink(Protocol):
@@ -19,8 +21,13 @@ class Sink(Protocol):
     def append(self, event: dict[str, Any]) -> None: ...
 
 
-def feedback_event(request: FeedbackRequest, history: History, guest: Guest) -> dict[str, Any]:
+def feedback_event(
+    request: FeedbackRequest, history: History, guest: Guest, shared_tenants: Sequence[str]
+) -> dict[str, Any]:
     """Return the event, a row of `records.FEEDBACK`, for what a user said of a reply.
+
+    A reply that a tenant's own documents led to is never learnt from, whatever its user consents to: what the model
+    learns, everybody can ask it.
 
     Raises:
         ApiError: 404 for a reply that is not there, 400 for feedback that says nothing or contradicts the history.
@@ -34,7 +41,8 @@ def feedback_event(request: FeedbackRequest, history: History, guest: Guest) -> 
         raise ApiError(400, "replaces: the reply did not replace that message", "invalid_value", "replaces")
     if request.correction is not None and request.correction == reply.reply:
         raise ApiError(400, "correction: is the reply itself", "invalid_value", "correction")
-    return _event(request, reply, guest.user)
+    is_private = not tenants_of(reply.retrieved) <= set(shared_tenants)
+    return _event(request, reply, guest.user, request.consent and not is_private)
 
 
 def kind_of(request: FeedbackRequest, reply: Reply) -> str:
@@ -60,7 +68,7 @@ def user_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _event(request: FeedbackRequest, reply: Reply, user: str) -> dict[str, Any]:
+def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> dict[str, Any]:
     return {
         "event_id": str(uuid.uuid4()),
         "conversation_id": reply.conversation_id,
@@ -75,6 +83,6 @@ def _event(request: FeedbackRequest, reply: Reply, user: str) -> dict[str, Any]:
         "replaces": reply.replaces,
         "model": reply.model,
         "arm": reply.arm,
-        "consent": request.consent,
+        "consent": consent,
         "created_at": now(),
     }

@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS replies (
     replaces TEXT,
     prompt_tokens INTEGER NOT NULL,
     reply_tokens INTEGER NOT NULL,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    retrieved TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS replies_by_conversation ON replies (conversation_id);
 CREATE INDEX IF NOT EXISTS replies_by_user ON replies (user);
@@ -36,8 +37,9 @@ CREATE INDEX IF NOT EXISTS replies_by_user ON replies (user);
 class Reply:
     """One reply as the user saw it. `prompt` is the conversation before it; `system` what the service set before that.
 
-    `finish` is the engine's `stop` or `length`, `cancelled` when the user stopped it, `error` when the engine died,
-    `content_filter` when the guardrails ended it.
+    Where documents were set into the last message of `prompt`, `retrieved` holds the `question` in its stead, as it was
+    asked, and the `sources`. `finish` is the engine's `stop` or `length`, `cancelled` when the user stopped it, `error`
+    when the engine died, `content_filter` when the guardrails ended it.
     """
 
     message_id: str
@@ -53,6 +55,13 @@ class Reply:
     prompt_tokens: int
     reply_tokens: int
     created_at: str
+    retrieved: dict[str, Any] | None = None
+
+    def said(self) -> Messages:
+        """Return the conversation before the reply as the user knows it, without documents."""
+        if not self.retrieved:
+            return self.prompt
+        return [*self.prompt[:-1], {**self.prompt[-1], "content": self.retrieved["question"]}]
 
 
 class History(Protocol):
@@ -79,10 +88,11 @@ class SqliteHistory:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(SCHEMA)
+        self._add_column("retrieved TEXT")
 
     def save(self, reply: Reply) -> None:
         """Store a reply, durable against the death of this process when the call returns."""
-        row = {**vars(reply), "prompt": json.dumps(reply.prompt, ensure_ascii=False)}
+        row = {**vars(reply), "prompt": _json(reply.prompt), "retrieved": reply.retrieved and _json(reply.retrieved)}
         marks = ", ".join(f":{name}" for name in row)
         self._query(f"INSERT INTO replies ({', '.join(row)}) VALUES ({marks})", row)
 
@@ -111,10 +121,23 @@ class SqliteHistory:
         with self._lock:
             self._db.close()
 
+    def _add_column(self, column: str) -> None:
+        """Add a column that a file of an earlier version lacks."""
+        try:
+            self._query(f"ALTER TABLE replies ADD COLUMN {column}", {})
+        except sqlite3.OperationalError as error:
+            if "duplicate column" not in str(error):
+                raise
+
     def _query(self, query: str, values: dict[str, Any]) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
 
 def _reply(row: sqlite3.Row) -> Reply:
-    return Reply(**{**dict(row), "prompt": json.loads(row["prompt"])})
+    retrieved = row["retrieved"] and json.loads(row["retrieved"])
+    return Reply(**{**dict(row), "prompt": json.loads(row["prompt"]), "retrieved": retrieved})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

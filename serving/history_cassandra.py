@@ -46,7 +46,8 @@ class CassandraHistory:
             StoreError: the cluster is away, or refuses.
         """
         saved_at = uuid.uuid1()
-        row = {**vars(reply), "prompt": json.dumps(reply.prompt, ensure_ascii=False)}
+        retrieved = reply.retrieved and json.dumps(reply.retrieved, ensure_ascii=False)
+        row = {**vars(reply), "prompt": json.dumps(reply.prompt, ensure_ascii=False), "retrieved": retrieved}
         self._batch(
             (INSERT_REPLY, (*(row[name] for name in NAMES), saved_at)),
             (INSERT_PLACE, (reply.message_id, reply.conversation_id, saved_at)),
@@ -132,7 +133,8 @@ def _hosts(names: str) -> list[str]:
 
 def _reply(row: Iterable[Any]) -> Reply:
     values = dict(zip(NAMES, row, strict=True))
-    return Reply(**{**values, "prompt": json.loads(values["prompt"])})
+    retrieved = values["retrieved"] and json.loads(values["retrieved"])
+    return Reply(**{**values, "prompt": json.loads(values["prompt"]), "retrieved": retrieved})
 
 
 @contextmanager

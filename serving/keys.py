@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.options import load_options
 from thumbwheel.errors import SettingsError
+from thumbwheel.knowledge import TENANT, tenant_name
 from thumbwheel.settings import settings
 
 PREFIX = "tw-"
@@ -35,6 +36,8 @@ class Key(BaseModel):
     sha256: str
     created_at: datetime
     expires_at: datetime | None
+    tenant: str | None = Field(None, pattern=TENANT)
+    """Whose documents its bearer is answered from, beside those that everybody is."""
 
 
 class KeyFile:
@@ -67,7 +70,7 @@ class KeyFile:
             self._keys, self._seen = self._load(), seen
         return self._keys
 
-    def add(self, name: str, tier: str, days: float | None = None) -> tuple[Key, str]:
+    def add(self, name: str, tier: str, days: float | None = None, tenant: str | None = None) -> tuple[Key, str]:
         """Make a key and return it with the credential, which is not kept."""
         secret, now = secrets.token_urlsafe(32), datetime.now(UTC)
         key = Key(
@@ -77,6 +80,7 @@ class KeyFile:
             sha256=digest(secret),
             created_at=now,
             expires_at=None if days is None else now + timedelta(days=days),
+            tenant=tenant,
         )
         self._write({**self.read(), key.id: key})
         return key, f"{PREFIX}{key.id}-{secret}"
@@ -121,7 +125,7 @@ def main() -> None:
     wish = _arguments()
     keys = key_file()
     if wish.action == "add":
-        key, credential = keys.add(wish.name, wish.tier, wish.days)
+        key, credential = keys.add(wish.name, wish.tier, wish.days, wish.tenant)
         print(f"Key {key.id} for {key.name}, tier {key.tier}. It is shown this once:\n{credential}")
     elif wish.action == "revoke":
         print(f"Revoked the key of {keys.revoke(wish.id).name}.")
@@ -137,6 +141,7 @@ def _arguments() -> Any:
     add.add_argument("name", help="whom or what it is for")
     add.add_argument("--tier", default="standard", choices=sorted(load_options().limits.tiers))
     add.add_argument("--days", type=float, help="how long it is good for; for ever unless given")
+    add.add_argument("--tenant", type=tenant_name, help="whose documents it is answered from beside the shared ones")
     actions.add_parser("list", help="show all keys")
     actions.add_parser("revoke", help="end a key").add_argument("id")
     return parser.parse_args()

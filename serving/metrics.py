@@ -51,6 +51,13 @@ CACHE_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
 )
 ERASED = Counter("thumbwheel_erased", "Records erased at their user's wish", ["store"])
+RETRIEVALS = Counter("thumbwheel_retrievals", "Questions by what was found: found, nothing, failed", ["outcome"])
+RETRIEVAL_SECONDS = Histogram(
+    "thumbwheel_retrieval_seconds",
+    "From a question to its documents",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+RETRIEVAL_FAULTS = Counter("thumbwheel_retrieval_faults", "Parts of retrieval that were done without", ["part"])
 
 
 def render() -> bytes:

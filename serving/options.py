@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from serving.guard.options import GuardOptions
 from thumbwheel.errors import ParamsError
+from thumbwheel.knowledge import TENANT
 from thumbwheel.params import Params, load_params, read_params
 from thumbwheel.settings import settings
 
@@ -26,6 +27,8 @@ class JwtOptions(Params):
     jwks_url: str
     tier_claim: str
     default_tier: str
+    tenant_claim: str | None
+    """Names the claim with the tenant whose documents the user may be answered from; null for none."""
     leeway_seconds: Annotated[float, Field(ge=0)]
     refresh_seconds: Seconds
 
@@ -136,6 +139,26 @@ class CacheOptions(Params):
     entries: Count
 
 
+class RetrievalOptions(Params):
+    """How documents are found and put into a prompt; see `serving/retrieval`."""
+
+    enabled: bool
+    chunks: Count
+    candidates: Count
+    rrf: Count
+    floor: Annotated[float, Field(ge=-1, le=1)]
+    nothing_relevant: Literal["say", "plain"]
+    unknown: Annotated[str, Field(min_length=1)]
+    context_characters: Count
+    shared_tenants: Annotated[list[Annotated[str, Field(pattern=TENANT)]], Field(min_length=1)]
+    decompose: Annotated[int, Field(ge=0)]
+    hyde: bool
+    rewrite_tokens: Count
+    rewrite_seconds: Seconds
+    rerank: bool
+    seconds: Seconds
+
+
 class Options(Params):
     access: AccessOptions
     limits: LimitOptions
@@ -144,6 +167,7 @@ class Options(Params):
     guard: GuardOptions
     memory: MemoryOptions
     cache: CacheOptions
+    retrieval: RetrievalOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -164,6 +188,7 @@ def load_options(path: Path | None = None) -> Options:
         guard=load_params("guard", GuardOptions, path),
         memory=load_params("memory", MemoryOptions, path),
         cache=load_params("cache", CacheOptions, path),
+        retrieval=load_params("retrieval", RetrievalOptions, path),
     )
     _check_tiers(options, path.name)
     return options

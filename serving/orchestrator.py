@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +26,12 @@ from serving.memory.context import Asked, Context, Memory
 from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
+from serving.retrieval.pipeline import Retrieval
+from serving.retrieval.sources import citations, context_room, tenants_of
 from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
 
 ARM = "control"
-NO_INDEX = ""
-"""No documents are looked up for an answer yet, so no version of an index tells two partitions apart."""
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
 
@@ -52,11 +52,17 @@ class Draft:
     verdict: Verdict | None = None
     prompt_tokens: int = 0
     reply_tokens: int = 0
+    tenants: list[str] = field(default_factory=list)
+    retrieved: dict[str, Any] | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
     def is_cached(self) -> bool:
         return self.lookup is not None and self.lookup.answer is not None
+
+    @property
+    def citations(self) -> list[dict[str, Any]]:
+        return citations(self.text, self.retrieved["sources"]) if self.retrieved else []
 
     @property
     def usage(self) -> dict[str, int]:
@@ -85,9 +91,12 @@ class Orchestrator:
         guard: Guard,
         memory: Memory,
         cache: SemanticCache | None,
+        retrieval: Retrieval | None,
+        shared_tenants: Sequence[str],
     ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
         self.guard, self.memory, self.cache = guard, memory, cache
+        self.retrieval, self._shared = retrieval, shared_tenants
 
     async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -110,7 +119,13 @@ class Orchestrator:
             payload=payload,
             partition=None if earlier else self._partition(context, guest, payload),
             verdict=verdict,
+            tenants=self._tenants(guest),
+            retrieved=earlier.retrieved if earlier else None,
         )
+
+    def may_read(self, guest: Guest, reply: Reply) -> bool:
+        """Tell whether a reply is a guest's to see: theirs, and from no other tenant's documents."""
+        return guest.may_see(reply.user) and tenants_of(reply.retrieved) <= set(self._tenants(guest))
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
@@ -143,11 +158,37 @@ class Orchestrator:
         if self.cache and draft.partition:
             draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
             if (answer := draft.lookup.answer) is not None:
+                draft.retrieved = answer.retrieved
                 yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
                 return
-        async with self.admission.place(), aclosing(self.upstream.stream(draft.payload)) as stream:
-            async for piece in stream:
-                yield piece
+        async with self.admission.place():
+            if (said := await self._grounded(draft)) is not None:
+                yield Piece(said, "stop")
+                return
+            async with aclosing(self.upstream.stream(draft.payload)) as stream:
+                async for piece in stream:
+                    yield piece
+
+    async def _grounded(self, draft: Draft) -> str | None:
+        """Set documents into a draft's prompt; return the whole answer where it is that nothing is known.
+
+        A reply that is made again keeps the documents of the first one, so that the two differ in the answer alone.
+        """
+        if self.retrieval is None or draft.replaces is not None:
+            return None
+        prompt, room = draft.context.prompt, self._room(draft)
+        grounding = await self.retrieval.ground(prompt, draft.tenants, room, self.guard.document)
+        if grounding.retrieved is not None:
+            draft.context, draft.retrieved = replace(draft.context, prompt=grounding.messages), grounding.retrieved
+            draft.payload["messages"][-1] = grounding.messages[-1]
+        return grounding.answer
+
+    def _room(self, draft: Draft) -> int:
+        return context_room(draft.payload["messages"], self.release.window, draft.payload["max_tokens"])
+
+    def _tenants(self, guest: Guest) -> list[str]:
+        """Return whose documents a guest is answered from."""
+        return [*self._shared, *([guest.caller.tenant] if guest.caller.tenant else [])]
 
     async def _earlier(self, request: ChatRequest, guest: Guest) -> Reply | None:
         if request.regenerate is None:
@@ -156,7 +197,7 @@ class Orchestrator:
         if (
             found is None
             or request.conversation_id not in (None, found.conversation_id)
-            or not guest.may_see(found.user)
+            or not self.may_read(guest, found)
         ):
             raise ApiError(404, f"there is no message '{request.regenerate}' here", "message_not_found", "regenerate")
         return found
@@ -165,7 +206,7 @@ class Orchestrator:
         if request.conversation_id is None:
             return f"c-{uuid.uuid4().hex}"
         earlier = await to_thread.run_sync(self.history.conversation, request.conversation_id)
-        if not earlier or not guest.may_see(earlier[0].user):
+        if not earlier or not self.may_read(guest, earlier[0]):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
@@ -186,7 +227,7 @@ class Orchestrator:
 
     async def _again(self, earlier: Reply) -> tuple[Context, Verdict | None]:
         """Return the context of a second try: the very prompt that led to the first."""
-        seen = await self.guard.request(earlier.prompt)
+        seen = await self.guard.request(earlier.said())
         asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
         return _plain(asked), seen.verdict
 
@@ -219,7 +260,8 @@ class Orchestrator:
         if self.cache is None or not (context.is_first_turn and is_deterministic(payload)):
             return None
         scope = guest.tenant if self.cache.options.scope == "tenant" else f"user:{guest.user}"
-        return Partition(scope, context.system, self.release.bundle, NO_INDEX, sampling_of(payload))
+        documents = f"{self.release.index} of {' '.join(self._tenants(guest))}" if self.retrieval else ""
+        return Partition(scope, context.system, self.release.bundle, documents, sampling_of(payload))
 
     def _temperature(self, request: ChatRequest) -> float:
         if request.regenerate is not None and not request.temperature:
@@ -273,9 +315,11 @@ def _reply(draft: Draft, model: str) -> Reply:
         prompt_tokens=draft.prompt_tokens,
         reply_tokens=draft.reply_tokens,
         created_at=now(),
+        retrieved=draft.retrieved,
     )
 
 
 def _answer(draft: Draft, model: str) -> Answer:
     question = draft.context.whole[-1]["content"]
-    return Answer(question, draft.text, draft.finish, draft.prompt_tokens, draft.reply_tokens, model, draft.user)
+    counts = draft.prompt_tokens, draft.reply_tokens
+    return Answer(question, draft.text, draft.finish, *counts, model, draft.user, draft.retrieved)

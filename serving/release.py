@@ -22,6 +22,9 @@ class Release(BaseModel):
     """Name and version under which the model answers, such as `thumbwheel-chat/3`."""
     bundle: str
     bento_model: str
+    index: str | None = None
+    """Hash of the knowledge index that goes with it; None for a release that answers from no documents."""
+    bento_index: str | None = None
     system_prompt: str
     """Set before every conversation; empty leaves the bundle's own template to speak."""
     window: int

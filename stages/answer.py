@@ -23,6 +23,7 @@ from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.engine import running_engine
 from thumbwheel.errors import EngineError, SourceError
+from thumbwheel.grounding import render
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import Params, load_params
 from thumbwheel.records import ANSWER, SIDES, to_table
@@ -32,12 +33,6 @@ log = logging.getLogger(__name__)
 
 NAME = "answering"
 """The name under which a bundle is served for the length of this stage."""
-GROUNDED = """Use only the documents below to answer the question in one or two sentences. \
-If they do not hold the answer, say that you do not know.
-
-{documents}
-
-Question: {question}"""
 PROGRESS_SECONDS = 15.0
 
 Row = Mapping[str, Any]
@@ -198,8 +193,7 @@ def prompts(question: Row, max_context_characters: int) -> list[str]:
     turns = [str(turn) for turn in question["turns"]]
     if not (context := [str(document) for document in question["context"] or []]):
         return turns
-    documents = "\n\n".join(context)[:max_context_characters]
-    return [GROUNDED.format(documents=documents, question=turns[0]), *turns[1:]]
+    return [render(turns[0], context, max_context_characters), *turns[1:]]
 
 
 def progress(side: str, total: int) -> Callable[[], None]:

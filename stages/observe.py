@@ -77,15 +77,20 @@ def observed_feedback() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Apply the turn's overrides, then write the three lists of inputs."""
+    """Apply the turn's overrides, then write the lists of inputs; of the documents alone where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--overrides", default="{}", help="JSON object of parameters to set in params.yaml")
-    changes = json.loads(parser.parse_args().overrides)
-    if changes:
+    parser.add_argument("--documents", action="store_true", help="look at the documents of the index alone")
+    options = parser.parse_args()
+    if changes := json.loads(options.overrides):
         apply_overrides(settings().root / "params.yaml", changes)
+    if options.documents:
+        write_changed(settings().inputs / "documents.json", observed_documents())
+        return
     found = {
         "sources.json": {"sources": observed_sources()},
         "questions.json": {"sets": observed_questions()},
+        "documents.json": observed_documents(),
         "feedback.json": observed_feedback(),
     }
     changed = [name for name, value in found.items() if write_changed(settings().inputs / name, value)]
@@ -107,6 +112,14 @@ def observed_questions() -> list[dict[str, Any]]:
 
     params = load_params("pose", PoseParams)
     return [{"name": item.name, "uri": item.uri, "files": list_files(item, params.knowledge)} for item in params.sets]
+
+
+def observed_documents() -> dict[str, Any]:
+    """Return each source of `index` with the files that it names today."""
+    from stages.index import IndexParams, list_documents
+
+    sources = load_params("index", IndexParams).sources
+    return {"sources": [{"uri": source.uri, "files": list_documents(source)} for source in sources]}
 
 
 if __name__ == "__main__":

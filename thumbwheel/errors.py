@@ -63,6 +63,10 @@ class FeedbackError(ThumbwheelError, ValueError):
     """A feedback event does not fit its schema."""
 
 
+class IndexDamageError(ThumbwheelError, OSError):
+    """A knowledge index is missing, damaged, or not the one that was released."""
+
+
 class TurnError(ThumbwheelError, RuntimeError):
     """A turn of the wheel cannot start now, or did not complete."""
 

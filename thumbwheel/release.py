@@ -29,6 +29,8 @@ class Released(BaseModel):
     bento_model: str
     path: str
     approved_by: str
+    index: str | None = None
+    """Hash of the knowledge index that it answers from; None for a release of before there was one."""
 
     def folder(self) -> Path:
         """Return the bundle's folder."""

@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     moderation_key: SecretStr | None = None
     """Key of the moderation endpoint that `guard.endpoint` of `serving.yaml` names."""
 
+    milvus_uri: str | None = None
+    """Address of a Milvus cluster, such as `http://host:19530`; unset, a Milvus Lite file under the state folder."""
+    milvus_token: SecretStr | None = None
+    rerank_url: str | None = None
+    """Base URL of an endpoint with `/rerank` as of Cohere and Jina, which vLLM serves, such as `https://host/v1`."""
+    rerank_model: str | None = None
+    rerank_api_key: SecretStr | None = None
+
     pseudonym_key: SecretStr | None = None
     """Secret from which `scrub` makes pseudonyms; the one variable that changes what a stage writes, as a key must."""
 
@@ -89,6 +97,10 @@ class Settings(BaseSettings):
     @property
     def reports(self) -> Path:
         return self.root / "data" / "reports"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "data" / "index"
 
     @property
     def models(self) -> Path:

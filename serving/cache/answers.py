@@ -27,6 +27,8 @@ class Answer:
     reply_tokens: int
     model: str
     user: str
+    retrieved: dict[str, Any] | None = None
+    """The documents that it rests on."""
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from serving.guard.options import GuardOptions
 from serving.guard.personal import Personal
 from serving.guard.reply import ReplyGuard
 from serving.guard.screen import Screen
+from serving.guard.spotlight import Spotlight
 from serving.guard.verdict import Verdict
 from serving.history import Messages
 
@@ -37,6 +38,7 @@ class Guard:
         self.options = options
         self.personal = Personal(options.personal)
         self.screen = Screen(options.stream, self.personal) if options.stream else None
+        self.spotlight = Spotlight(options.documents)
         self.endpoint = Endpoint(options.endpoint) if options.endpoint else None
         self.judged([{"role": "user", "content": "Hello"}])  # so that no user waits for rules to be compiled
 
@@ -68,6 +70,13 @@ class Guard:
             return Request(messages, Verdict("input", rule))
         kept = [*self._without_refused(earlier), last]
         return Request(kept) if treatment == "allow" else self._redacted(kept)
+
+    def document(self, text: str) -> str:
+        """Return a retrieved text as it may stand in a prompt."""
+        cleaned, findings = self.spotlight.cleaned(text)
+        for found in findings:
+            metrics.GUARD.labels("document", found.rule, self.options.documents.injected).inc()
+        return cleaned
 
     def reply(self, messages: Messages) -> ReplyGuard:
         """Return the guard of one reply to a conversation."""

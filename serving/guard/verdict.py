@@ -24,8 +24,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of a retrieved document that reads as an instruction; `document` counts from 1."""
+    """A sentence of a retrieved document that reads as an instruction."""
 
-    document: int
     rule: str
     sentence: str

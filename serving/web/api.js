@@ -4,8 +4,9 @@ export class ApiError extends Error {}
 
 const OFFLINE = "The service can't be reached. Check your connection and try again.";
 
-// Ask for an answer; `onStart` gets its ids, `onText` each piece. Resolves to how it ended, as OpenAI names it. Rejects with ApiError, or AbortError when stopped.
-export async function ask(body, signal, onStart, onText) {
+// Ask for an answer; `onStart` gets its ids, `onText` each piece, `onCited` its sources at the end, where it has some.
+// Resolves to how it ended, as OpenAI names it. Rejects with ApiError, or AbortError when stopped.
+export async function ask(body, signal, onStart, onText, onCited) {
   const response = await post("/v1/chat/completions", { ...body, stream: true }, signal);
   onStart({ conversation: response.headers.get("X-Conversation-Id"), message: response.headers.get("X-Message-Id") });
   let done = false, finish = null;
@@ -15,6 +16,7 @@ export async function ask(body, signal, onStart, onText) {
       const value = JSON.parse(data);
       onText(piece(value));
       finish = value.choices[0]?.finish_reason ?? finish;
+      if (value.citations) onCited(value.citations);
     }
   }
   if (!done) throw new ApiError("The answer broke off.");

@@ -1,6 +1,7 @@
 // The chat page: one conversation, its streamed replies, and what the user says of them.
 
 import { ApiError, ask, getJson, sendFeedback } from "./api.js";
+import { showSources } from "./citations.js";
 import { render } from "./markdown.js";
 
 const ICONS = {
@@ -38,7 +39,8 @@ async function answer(turn, replaced = null) {
     const finish = await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
       (ids) => { turn.id = ids.message; keep(ids.conversation); },
-      (piece) => { text += piece; show(); });
+      (piece) => { text += piece; show(); },
+      (sources) => { showSources(view, sources); scrollDown(); });
     markFiltered(view, finish);
   } catch (error) {
     if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
@@ -163,6 +165,7 @@ function wire(turn) {
 
 function reset(view) {
   markFiltered(view, null);
+  showSources(view, []);
   for (const name of [".reasons", ".editor", ".yours", ".problem", ".actions"]) view.querySelector(name).hidden = true;
   for (const button of view.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
   view.querySelector(".editor textarea").value = view.querySelector(".state").textContent = "";
@@ -234,8 +237,10 @@ async function restore() {
   for (const { role, content } of kept.messages) {
     if (role === "user") addUser(content);
     else {
-      const said = kept.replies.findLast((reply) => reply.reply === content);
-      markFiltered(addReply(content, said?.message_id ?? null).view, said?.finish);
+      const found = kept.replies.findLast((reply) => reply.reply === content);
+      const { view } = addReply(content, found?.message_id ?? null);
+      markFiltered(view, found?.finish);
+      showSources(view, found?.citations ?? []);
     }
   }
   onlyLastCanBeAnsweredAgain();

@@ -10,7 +10,7 @@ import glob
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,15 +25,16 @@ __all__ = ["Fault", "Record"]
 COMPRESSIONS = (".gz", ".zst")
 
 
-def find_files(uri: str) -> list[dict[str, Any]]:
+def find_files(uri: str, is_wanted: Callable[[str], bool] | None = None) -> list[dict[str, Any]]:
     """Return the files that `uri` names, sorted: `uri`, `size` and `sha256` (here) or `etag` (on S3).
 
-    `uri` is a file, a folder or a glob, relative to the root, or `s3://bucket/key`, with a glob or a prefix.
+    `uri` is a file, a folder or a glob, relative to the root, or `s3://bucket/key`, with a glob or a prefix. Of a
+    folder come the files whose name `is_wanted`; unless given, those of a known container.
 
     Raises:
         SourceError: nothing is there.
     """
-    found = _list_remote(uri) if is_remote(uri) else _list_local(uri)
+    found = (_list_remote if is_remote(uri) else _list_local)(uri, is_wanted or is_known)
     if not found:
         raise SourceError(f"source '{uri}' matches no file; correct its uri in params.yaml or put the file there.")
     return found
@@ -145,11 +146,11 @@ def _open_raw(uri: str) -> IO[bytes]:
     return (settings().root / uri).open("rb")
 
 
-def _list_local(uri: str) -> list[dict[str, Any]]:
+def _list_local(uri: str, is_wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
     root = settings().root
     path = root / uri
     if path.is_dir():
-        paths = [p for p in path.rglob("*") if p.is_file() and is_known(p.name)]
+        paths = [p for p in path.rglob("*") if p.is_file() and is_wanted(p.name)]
     elif path.is_file():
         paths = [path]
     else:
@@ -162,7 +163,7 @@ def _mark_local(path: Path, root: Path) -> dict[str, Any]:
     return {"uri": name, "size": path.stat().st_size, "sha256": digest_of(path)}
 
 
-def _list_remote(uri: str) -> list[dict[str, Any]]:
+def _list_remote(uri: str, is_wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -173,7 +174,7 @@ def _list_remote(uri: str) -> list[dict[str, Any]]:
         raise SourceError(
             f"source '{uri}' cannot be listed ({error}); see the bucket, AWS_ENDPOINT_URL and the keys."
         ) from None
-    exact = [i for i in infos if i["type"] == "file" and (f"s3://{i['name']}" == uri or is_known(i["name"]))]
+    exact = [i for i in infos if i["type"] == "file" and (f"s3://{i['name']}" == uri or is_wanted(i["name"]))]
     return [{"uri": f"s3://{i['name']}", "size": i["size"], "etag": i["ETag"].strip('"')} for i in exact]
 
 

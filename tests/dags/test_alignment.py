@@ -41,6 +41,7 @@ print(json.dumps({
     "timetable": type(dag.timetable).__name__,
     "assets": [asset.name for asset in bag.dags["feedback"].get_task("announce").outlets],
     "tasks": {task.task_id: facts(task) for task in dag.tasks},
+    "index": {task.task_id: facts(task) for task in bag.dags["index"].tasks},
     "accepted": [accepts(conf) for conf in json.loads(sys.argv[2])],
 }))
 """
@@ -70,9 +71,17 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_both_dags_parse(read: dict[str, Any]) -> None:
+def test_all_dags_parse(read: dict[str, Any]) -> None:
     assert read["errors"] == {}
-    assert read["dags"] == ["alignment", "feedback"]
+    assert read["dags"] == ["alignment", "feedback", "index"]
+
+
+def test_the_index_is_rebuilt_alone_by_the_stage_of_the_graph(read: dict[str, Any]) -> None:
+    tasks = read["index"]
+    assert set(tasks) == {"fetch_documents", "index"}
+    assert tasks["index"]["up"] == ["fetch_documents"]
+    assert tasks["index"]["bash_command"].endswith("dvc --wait-for-lock repro --single-item index")
+    assert "stages.observe --documents" in tasks["fetch_documents"]["bash_command"]
 
 
 def test_every_stage_is_a_task_with_the_edges_of_dvc(read: dict[str, Any]) -> None:

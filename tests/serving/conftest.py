@@ -19,6 +19,7 @@ from serving.history import SqliteHistory
 from serving.memory.assembly import make_memory
 from serving.options import SHIPPED, Options, load_options
 from serving.release import Release
+from serving.retrieval.pipeline import Retrieval
 from serving.upstream import Upstream
 from tests.fakes import FakeEngine, WordTokens, fake_engine, served
 from thumbwheel.outbox import Outbox
@@ -54,10 +55,17 @@ OPTIONS = options_with(limits={"store": "process", "tiers": {"anonymous": {"per_
 """Those shipped, but for a limit that no test reaches by chance."""
 
 
-def parts_of(history: SqliteHistory, engine: str, outbox: Outbox, options: Options, folder: Path) -> Parts:
-    upstream = Upstream(engine, Breaker(options.breaker))
-    memory = make_memory(options, RELEASE, history, upstream, folder, WordTokens)
-    return Parts(RELEASE, history, upstream, outbox, options, make_entry(options, b"key"), memory, make_cache(options))
+def parts_of(
+    history: SqliteHistory,
+    engine: str,
+    outbox: Outbox,
+    options: Options,
+    folder: Path,
+    retrieval: Retrieval | None = None,
+) -> Parts:
+    upstream, entry = Upstream(engine, Breaker(options.breaker)), make_entry(options, b"key")
+    memory, cache = make_memory(options, RELEASE, history, upstream, folder, WordTokens), make_cache(options)
+    return Parts(RELEASE, history, upstream, outbox, options, entry, memory, cache, retrieval=retrieval)
 
 
 @dataclass
@@ -82,11 +90,11 @@ class Chat:
 
 
 @contextmanager
-def chatting(folder: Path, options: Options) -> Iterator[Chat]:
+def chatting(folder: Path, options: Options, retrieval: Retrieval | None = None) -> Iterator[Chat]:
     """Serve chats with these options for the length of a `with` block."""
     with fake_engine() as engine:
         outbox, history = Outbox(folder / "outbox.db"), SqliteHistory(folder / "history.db")
-        app = create_app(lambda: parts_of(history, engine.url, outbox, options, folder))
+        app = create_app(lambda: parts_of(history, engine.url, outbox, options, folder, retrieval))
         with served(app) as url, httpx.Client(base_url=url, timeout=60) as http:
             yield Chat(url, engine, outbox, http)
 

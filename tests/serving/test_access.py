@@ -35,6 +35,7 @@ JWT = JwtOptions(
     audience="thumbwheel",
     jwks_url="https://issuer.example/keys",
     tier_claim="tier",
+    tenant_claim="tenant",
     default_tier="service",
     leeway_seconds=0,
     refresh_seconds=60,

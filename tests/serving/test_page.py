@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.serving.conftest import Chat
+from tests.serving.retrieval.test_chat import knowing
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -162,6 +164,23 @@ def test_a_reload_brings_the_conversation_back(page: Any) -> None:
     page.get_by_role("button", name="New chat").click()
     page.get_by_text("What can I help you with?").wait_for()
     assert page.locator(".reply").count() == 0
+
+
+def test_sources_stand_under_the_answer_and_behind_its_numbers(browser: Any, workspace: Path) -> None:
+    with knowing(workspace) as chat:
+        chat.engine.text = "A red light means a fault [1]. `[1]` stays."
+        page = browser.new_page()
+        page.goto(chat.url)
+        say(page, "What does a red light mean?")
+        for _ in range(2):
+            answer = reply(page, "means a fault")
+            link = answer.locator(".text sup a")
+            assert (link.inner_text(), link.get_attribute("href")) == ("[1]", "https://help.example/0")
+            assert answer.locator(".sources li.cited").inner_text() == "Lights of the Hub"
+            assert answer.locator(".text code").inner_text() == "[1]"
+            assert page.locator(".mine").inner_text() == "What does a red light mean?"
+            page.reload()
+        page.close()
 
 
 def test_a_narrow_window_never_scrolls_sideways(page: Any, chat: Chat) -> None:

@@ -24,6 +24,7 @@ from thumbwheel.outbox import Outbox
 from thumbwheel.settings import REPOSITORY
 
 pytestmark = pytest.mark.slow
+QUESTION = "What does a white light on the Hub mean?"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -75,7 +76,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (root / "data" / "pins").mkdir(parents=True)
     pin = {"stage": "register", "facts": {"version": 7, "bundle": bundle_hash(served)}}
     (root / "data" / "pins" / "register.json").write_text(json.dumps(pin))
+    shutil.copytree(REPOSITORY / "data" / "seed", root / "data" / "seed")
     try:
+        assert (done := service.run("-m", "stages.index")).returncode == 0, done.stderr
         assert (done := service.run("-m", "stages.package")).returncode == 0, done.stderr
         facts = json.loads((root / "data" / "pins" / "package.json").read_text())["facts"]
         (root / ".thumbwheel" / "release.json").write_text(json.dumps({**facts, "approved_by": "a test"}))
@@ -101,14 +104,16 @@ def ask(service: Service, content: str, **more: Any) -> httpx.Response:
 
 
 def test_streamed_or_not_the_real_engine_gives_the_same_text(service: Service) -> None:
-    whole = ask(service, "What is the capital of France?").json()
-    lines = ask(service, "What is the capital of France?", stream=True).text.split("\n\n")
+    whole = ask(service, QUESTION).json()
+    lines = ask(service, QUESTION, stream=True).text.split("\n\n")
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     text = "".join(choice["delta"].get("content", "") for event in events for choice in event["choices"])
     assert whole["choices"][0]["message"]["content"] == text != ""
     assert whole["model"] == "thumbwheel-chat/7"
     assert whole["usage"]["completion_tokens"] <= 24
     assert lines[-2] == "data: [DONE]"
+    assert whole["citations"][0]["source"] == "data/seed/knowledge/hub-lights.md"
+    assert events[-1]["citations"] == whole["citations"]
 
 
 def test_a_prompt_beyond_the_real_engines_window_is_a_400(service: Service) -> None:

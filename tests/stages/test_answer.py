@@ -65,7 +65,7 @@ async def test_the_second_turn_is_asked_after_the_models_own_first_reply() -> No
 
 def test_a_question_with_documents_is_asked_over_them_up_to_the_limit() -> None:
     (text,) = prompts(question("questions", 1, "How much?", context=("A" * 50, "B" * 50)), 60)
-    assert "A" * 50 + "\n\n" + "B" * 8 + "\n\nQuestion: How much?" in text
+    assert "\n\n[1] " + "A" * 50 + "\n\n[2] \n\nQuestion: How much?" in text
     assert "B" * 9 not in text
 
 

@@ -58,3 +58,17 @@ def test_feedback_is_said_as_its_pin(monkeypatch: pytest.MonkeyPatch) -> None:
     pin = TablePin(table="feedback", version=2, rows=5, fingerprint="f")
     monkeypatch.setattr(collect, "collect", lambda: pin)
     assert observe.observed_feedback() == pin.model_dump()
+
+
+def test_the_documents_can_be_looked_at_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace / "help").mkdir()
+    (workspace / "help" / "frost.md").write_text("Bring the valve in.")
+    source = "{uri: 'help/*', tenant: public, link: null}"
+    chunk = "{tokens: 96, overlap: 16}"
+    options = f"sources: [{source}], chunk: {chunk}, max_bytes: 99, dtype: float32, quantization: none"
+    (workspace / "params.yaml").write_text(f"index: {{{options}}}\n")
+    monkeypatch.setattr("sys.argv", ["observe", "--documents"])
+    observe.main()
+    written = list((workspace / "data" / "inputs").iterdir())
+    assert [path.name for path in written] == ["documents.json"]
+    assert "help/frost.md" in written[0].read_text()

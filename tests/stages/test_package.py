@@ -15,17 +15,20 @@ import pytest
 
 from serving.release import load_release
 from stages.package import CODE, PackageParams, pinned_requirements, release_record, stage_sources
+from tests.indexes import tiny_index
 from thumbwheel.bundle import bundle_hash
+from thumbwheel.knowledge import index_hash
 from thumbwheel.lake import Pin, read_pin, write_pin
 from thumbwheel.params import load_params
 from thumbwheel.settings import REPOSITORY, settings
 
 PARAMS = load_params("package", PackageParams, REPOSITORY / "params.yaml")
 BUNDLE = "a" * 64
+INDEX = "b" * 64
 
 
 def staged(folder: Path, **changes: Any) -> str:
-    return stage_sources(REPOSITORY, folder, release_record(3, BUNDLE, PARAMS) | changes, ["fastapi==1"])
+    return stage_sources(REPOSITORY, folder, release_record(3, BUNDLE, INDEX, PARAMS) | changes, ["fastapi==1"])
 
 
 def test_the_service_reads_the_record_that_the_stage_writes(tmp_path: Path) -> None:
@@ -33,6 +36,7 @@ def test_the_service_reads_the_record_that_the_stage_writes(tmp_path: Path) -> N
     release = load_release(tmp_path / "release.json")
     assert (release.version, release.model, release.bundle) == (3, "thumbwheel-chat/3", BUNDLE)
     assert release.bento_model == "thumbwheel_bundle:aaaaaaaaaaaa"
+    assert (release.index, release.bento_index) == (INDEX, "thumbwheel_index:bbbbbbbbbbbb")
     assert release.system_prompt == PARAMS.system_prompt
 
 
@@ -75,13 +79,14 @@ def run_stage(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def register(root: Path, bundle: str | None = None) -> None:
+def register(root: Path, bundle: str | None = None, index: str | None = None) -> None:
     shutil.copy(REPOSITORY / "params.yaml", root)
     served = settings().models / "served"
     served.mkdir(parents=True)
     (served / "config.json").write_text("{}")
     (served / "model.safetensors").write_bytes(b"weights")
     write_pin(Pin(stage="register", facts={"version": 3, "bundle": bundle or bundle_hash(served)}))
+    write_pin(Pin(stage="index", facts={"index": index or tiny_index(settings().index)}))
 
 
 @pytest.mark.slow
@@ -95,6 +100,16 @@ def test_a_bundle_other_than_the_registered_one_is_refused(workspace: Path) -> N
 
 
 @pytest.mark.slow
+def test_an_index_other_than_the_pinned_one_is_refused(workspace: Path) -> None:
+    tiny_index(settings().index)
+    register(workspace, index=INDEX)
+    done = run_stage(workspace)
+    assert done.returncode == 2
+    assert "dvc repro index" in done.stderr
+    assert not (settings().pins / "package.json").exists()
+
+
+@pytest.mark.slow
 def test_a_rerun_gives_the_same_pin_and_mends_what_a_kill_left(workspace: Path) -> None:
     register(workspace)
     assert run_stage(workspace).returncode == 0
@@ -102,6 +117,8 @@ def test_a_rerun_gives_the_same_pin_and_mends_what_a_kill_left(workspace: Path) 
     stored = workspace / str(first.facts["path"])
     bento = settings().bentoml_home / "bentos" / str(first.facts["bento"]).replace(":", "/")
     assert bundle_hash(stored) == first.facts["bundle"]
+    index = settings().bentoml_home / "models" / "thumbwheel_index" / str(first.facts["index"])[:12] / "index"
+    assert index_hash(index) == first.facts["index"]
     assert json.loads((bento / "src" / "release.json").read_text())["version"] == 3
     assert "vllm" in (bento / "env" / "python" / "requirements.txt").read_text()
     (stored / "model.safetensors").write_bytes(b"damaged")

@@ -1,0 +1,1 @@
+"""Documents read from Markdown, HTML, PDF, DOCX and plain text, and cut into the chunks that retrieval finds."""
