@@ -3,8 +3,8 @@
     python -m benchmarks.guardrails
 
 All with the options that `serving/serving.yaml` ships. Intervals are 95 % (Wilson; for ROC-AUC Hanley and McNeil 1982).
-The classifier has learnt from no set here, but was looked at on all that are not called unseen: thresholds were chosen on
-them, and general templates and rules were added for what their misses and wrong refusals showed (`about_the_answer`
+The classifier has learnt from no set here, but was looked at on all that are not called unseen: thresholds were chosen
+on them, and general templates and rules were added for what their misses and wrong refusals showed (`about_the_answer`
 and `code_to_take_over` after BIPIA's). At the first look AdvBench had a ROC-AUC of 0.906 against the chat prompts, the
 seed's jailbreaks 0.651 and BIPIA's orders 0.599. The sets called unseen were measured when all was done.
 """
