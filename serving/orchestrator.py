@@ -40,6 +40,8 @@ class Draft:
     message_id: str
     user: str
     context: Context
+    prompt: Messages
+    system: str
     replaces: str | None
     payload: dict[str, Any]
     partition: Partition | None
@@ -101,6 +103,8 @@ class Orchestrator:
             message_id=f"m-{uuid.uuid4().hex}",
             user=guest.user,
             context=context,
+            prompt=context.prompt,
+            system=context.system,
             replaces=earlier.message_id if earlier else None,
             payload=payload,
             partition=None if earlier else self._partition(context, guest, payload),
@@ -124,7 +128,7 @@ class Orchestrator:
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         if self.cache and draft.partition:
-            draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
+            draft.lookup = await self.cache.look(draft.partition, draft.prompt[-1]["content"])
             if (answer := draft.lookup.answer) is not None:
                 yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
                 return
@@ -235,8 +239,8 @@ def _reply(draft: Draft, model: str) -> Reply:
     return Reply(
         message_id=draft.message_id,
         conversation_id=draft.conversation_id,
-        prompt=draft.context.prompt,
-        system=draft.context.system,
+        prompt=draft.prompt,
+        system=draft.system,
         reply=draft.text,
         finish=draft.finish,
         model=model,
@@ -250,5 +254,5 @@ def _reply(draft: Draft, model: str) -> Reply:
 
 
 def _answer(draft: Draft, model: str) -> Answer:
-    question = draft.context.whole[-1]["content"]
+    question = draft.prompt[-1]["content"]
     return Answer(question, draft.text, draft.finish, draft.prompt_tokens, draft.reply_tokens, model, draft.user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio import to_thread
 from jinja2 import TemplateError
@@ -91,7 +91,12 @@ class Memory:
         return await to_thread.run_sync(self._fitted, asked, session, whole, first, notes)
 
     async def remember(self, context: Context, reply: Reply, is_busy: bool) -> None:
-        """Keep what a reply and its question leave behind; `is_busy` leaves a summary for another time."""
+        """Keep what a reply and its question leave behind; `is_busy` leaves a summary for another time.
+
+        What the prompt says in the reply counts: it may have been redacted on its way.
+        """
+        older = context.whole[: len(context.whole) - len(reply.prompt)]
+        context = replace(context, whole=[*older, *reply.prompt])
         with tolerated("sessions"):
             await self._keep_turns(context, reply)
         if reply.replaces is None:
