@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 Messages = list[dict[str, str]]
+FILTERED = "content_filter"
+"""How a reply ended that the guardrails took, as OpenAI names it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (

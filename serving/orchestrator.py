@@ -19,9 +19,8 @@ from serving.cache.partition import Partition, is_deterministic, sampling_of
 from serving.cache.semantic import Lookup, SemanticCache
 from serving.entry import Guest
 from serving.guard.guard import Guard
-from serving.guard.reply import FINISH
 from serving.guard.verdict import Verdict
-from serving.history import History, Messages, Reply
+from serving.history import FILTERED, History, Messages, Reply
 from serving.memory.context import Asked, Context, Memory
 from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
@@ -146,7 +145,7 @@ class Orchestrator:
     async def _guarded(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         """Yield what may be sent of a reply; a refused request never reaches the engine."""
         if draft.verdict:
-            yield Piece(self.guard.options.refusal, FINISH)
+            yield Piece(self.guard.options.refusal, FILTERED)
             return
         reply = self.guard.reply(draft.context.prompt)
         async with aclosing(reply.screened(self._admitted(draft))) as stream:
@@ -286,7 +285,7 @@ class Orchestrator:
     async def _keep(self, draft: Draft, reply: Reply) -> None:
         with tolerated("history"):
             await to_thread.run_sync(self.history.save, reply)
-            if draft.finish != FINISH:  # what was refused is no part of what is talked about
+            if draft.finish != FILTERED:  # what was refused is no part of what is talked about
                 await self.memory.remember(draft.context, reply, self.admission.is_full)
 
 

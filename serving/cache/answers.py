@@ -121,6 +121,8 @@ BATCH = 500
 ADD = """
 local name = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], '*',
                         'partition', ARGV[3], 'vector', ARGV[4], 'question', ARGV[5])
+redis.call('XTRIM', KEYS[1], 'MINID', string.format('%d', tonumber(string.match(name, '^%d+')) - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[2] .. name, ARGV[6], 'PX', ARGV[2])
 for i = 7, #ARGV do
     redis.call('SADD', KEYS[3] .. ARGV[i], name)
@@ -128,7 +130,7 @@ for i = 7, #ARGV do
 end
 return name
 """
-"""An entry of the log, its answer and its tags, all at once."""
+"""An entry of the log, its answer and its tags, all at once; the log holds no question that is past its time."""
 PURGE = """
 local names = redis.call('SMEMBERS', KEYS[3] .. ARGV[1])
 local gone = 0

@@ -15,12 +15,9 @@ from serving.guard.screen import Screen
 from serving.guard.sentences import Sentences
 from serving.guard.verdict import Layer, Verdict
 from serving.guard.window import Window
-from serving.history import Messages
+from serving.history import FILTERED, Messages
 from serving.openai_api import ApiError
 from serving.upstream import Piece
-
-FINISH = "content_filter"
-"""OpenAI's word for an answer that a filter ended."""
 
 
 class ReplyGuard:
@@ -71,7 +68,7 @@ class ReplyGuard:
         if broken:
             raise broken
         if self.verdict:
-            yield Piece(("\n\n" if self._said else "") + self._options.refusal, FINISH)
+            yield Piece(("\n\n" if self._said else "") + self._options.refusal, FILTERED)
 
     async def _passed(self, text: str) -> AsyncGenerator[str, None]:
         """Yield the sentences that end with this piece, each judged."""

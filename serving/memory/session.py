@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from serving.history import Messages, Reply
+from serving.history import FILTERED, Messages, Reply
 from serving.memory.window import flat, turns_of
 from serving.redis_link import RedisLink
 
@@ -89,16 +89,16 @@ def continued(session: Session | None, whole: Messages, first: int, reply: Reply
 
 def from_history(replies: Sequence[Reply]) -> Session | None:
     """Return the session that led to these replies, oldest first; None without any."""
-    standing = _standing(replies)
-    return Session(standing[0].user, transcript(replies), 0, standing[-1].message_id) if standing else None
+    standing = [reply for reply in _standing(replies) if reply.finish != FILTERED]
+    return Session(standing[0].user, transcript(standing), 0, standing[-1].message_id) if standing else None
 
 
 def transcript(replies: Sequence[Reply]) -> Messages:
     """Return the whole conversation that led to these replies, oldest first, with what has long left the window."""
     standing = _standing(replies)
-    messages = standing[0].prompt[:-1] if standing else []
+    messages = standing[0].said()[:-1] if standing else []
     for reply in standing:
-        messages = [*messages, reply.prompt[-1], {"role": "assistant", "content": reply.reply}]
+        messages = [*messages, reply.said()[-1], {"role": "assistant", "content": reply.reply}]
     return messages
 
 

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from serving.memory.tokens import load_tokens
 from tests.waiting import eventually
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.engine import free_port
@@ -101,6 +102,16 @@ def _base(target: Path) -> None:
 def ask(service: Service, content: str, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 24, **more}
     return httpx.post(f"{service.url}/v1/chat/completions", json=body, timeout=120)
+
+
+def test_a_long_conversation_is_cut_to_exactly_what_the_real_engine_counts(service: Service) -> None:
+    turn = [{"role": "user", "content": "Grüße, 水! " * 20}, {"role": "assistant", "content": "It's 12:30.\n" * 20}]
+    messages = [*turn * 15, {"role": "user", "content": "What is the capital of France?"}]
+    answer = ask(service, "", messages=messages).json()
+    (kept,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
+    counted = load_tokens(service.root / "models" / "served").count(kept["prompt"])
+    assert counted == answer["usage"]["prompt_tokens"] <= 2048 - 24
+    assert 2 < len(kept["prompt"]) < len(messages)
 
 
 def test_streamed_or_not_the_real_engine_gives_the_same_text(service: Service) -> None:

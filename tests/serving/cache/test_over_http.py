@@ -9,9 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.cache.semantic import make_cache
+from serving.memory.assembly import _sessions
+from serving.options import MemoryOptions
 from serving.sentences import Sentences
 from tests.fakes import word_vectors
 from tests.serving.conftest import OPTIONS, Chat, chatting, options_with
+from tests.serving.test_limits import redis_port as redis_port  # the fixture of a real Redis
+from thumbwheel.errors import SettingsError
+from thumbwheel.settings import settings
 
 LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}}}
 
@@ -109,3 +115,37 @@ def test_who_is_erased_leaves_no_answer_in_the_cache(cached: Chat) -> None:
     cached.ask("What?", temperature=0)
     assert cached.http.delete("/v1/me").json()["erased"]["cache"] == 1
     assert cached.ask("What?", temperature=0).headers["X-Cache"] == "miss"
+
+
+@pytest.mark.slow
+def test_two_services_on_one_redis_share_sessions_and_answers(
+    redis_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THUMBWHEEL_REDIS_URL", f"redis://127.0.0.1:{redis_port}")
+    settings.cache_clear()
+    cache = {**OPTIONS.cache.model_dump(), "enabled": True, "store": "redis"}
+    session = {**OPTIONS.memory.session.model_dump(), "store": "redis"}
+    options = options_with(limits=LIMITS, cache=cache, memory={"session": session})
+    with chatting(tmp_path, options) as one, chatting(tmp_path, options) as other:
+        first = one.ask("What is the hub?", temperature=0)
+        second = other.ask("what is the hub", temperature=0)
+        assert [r.headers["X-Cache"] for r in (first, second)] == ["miss", "hit"]
+        other.ask("And now?", conversation_id=first.json()["conversation_id"])
+        said = [m["content"] for m in other.engine.payloads[0]["messages"][1:]]
+        assert said == ["What is the hub?", "Echo 1: What is the hub?", "And now?"]
+        assert one.http.delete("/v1/me").json()["erased"] == {
+            "history": 2, "profile": 0, "recall": 0, "sessions": 1, "cache": 1,
+        }  # fmt: skip
+        assert other.ask("What is the hub?", temperature=0).headers["X-Cache"] == "miss"
+    settings.cache_clear()
+
+
+def test_a_cache_or_sessions_in_redis_want_a_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THUMBWHEEL_REDIS_URL", raising=False)
+    settings.cache_clear()
+    cache = {**OPTIONS.cache.model_dump(), "enabled": True, "store": "redis"}
+    session = {**OPTIONS.memory.session.model_dump(), "store": "redis"}
+    with pytest.raises(SettingsError, match="keeps cache in Redis"):
+        make_cache(options_with(cache=cache))
+    with pytest.raises(SettingsError, match="keeps sessions in Redis"):
+        _sessions(MemoryOptions(**{**OPTIONS.memory.model_dump(), "session": session}), OPTIONS)

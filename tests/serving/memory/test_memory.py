@@ -13,6 +13,7 @@ from serving.memory.session import ProcessSessions
 from serving.options import Options
 from tests.fakes import word_vectors
 from tests.serving.conftest import OPTIONS, Chat, chatting, options_with
+from tests.serving.memory.test_summary import outcomes
 from tests.waiting import eventually
 from thumbwheel.errors import StoreError
 
@@ -131,14 +132,14 @@ NO_SUMMARY = {**OPTIONS.memory.summary.model_dump(), "enabled": False}
 
 
 def test_a_long_conversation_goes_on_with_a_summary_of_its_oldest_half(chat: Chat) -> None:
-    long = "word " * 400
+    long, before = "word " * 400, outcomes("written")
     first = talk(chat, f"1 {long}", "one", f"2 {long}", "two", f"3 {long}", "three", f"4 {long}").json()
     assert eventually(lambda: len(chat.engine.payloads) == 2)
     asked = chat.engine.payloads[1]["messages"][0]["content"]
     assert asked.startswith("Summarise")
     assert "user: 1 word" in asked
     assert "user: 3 word" not in asked
-    assert eventually(lambda: 'thumbwheel_summaries_total{outcome="written"}' in chat.http.get("/metrics").text)
+    assert eventually(lambda: outcomes("written") == before + 1)
     chat.engine.text = None
     second = chat.ask("And now?", conversation_id=first["conversation_id"]).json()
     assert [text[:6] for text in sent(chat)] == ["3 word", "three", "4 word", "Echo 1", "And no"]
