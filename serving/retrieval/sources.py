@@ -20,6 +20,8 @@ ASKING = re.compile(
     re.IGNORECASE,
 )
 
+WORDS_OF_A_QUESTION = 3
+"""Fewer, such as "Hello?", ask for nothing that a page could hold."""
 WORD = re.compile(r"\w+")
 
 Source = dict[str, Any]
@@ -28,7 +30,8 @@ Source = dict[str, Any]
 
 def asks(text: str) -> bool:
     """Tell whether a message asks something, rather than greets, thanks or gives a task."""
-    return text.rstrip().endswith(("?", "？", "؟")) or bool(ASKING.match(text.lstrip()))
+    is_marked = text.rstrip().endswith(("?", "？", "؟"))
+    return len(text.split()) >= WORDS_OF_A_QUESTION and (is_marked or bool(ASKING.match(text.lstrip())))
 
 
 def context_room(messages: Messages, window: int, max_tokens: int) -> int:

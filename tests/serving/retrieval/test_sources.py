@@ -54,8 +54,10 @@ def test_an_excerpt_is_short() -> None:
 
 
 def test_a_question_is_told_from_a_greeting_and_a_task() -> None:
-    assert all(map(asks, ["Is red bad?", "what does red mean", "Red?", "How many days", "赤は？"]))
-    assert not any(map(asks, ["Hello Wick!", "Thanks.", "Rewrite this note: red is bad.", "Whatever you say"]))
+    assert all(map(asks, ["Is red bad?", "what does red mean", "The red one, why?", "How many days", "¿Por qué rojo?"]))
+    assert not any(
+        map(asks, ["Hello?", "Hello Wick!", "Thanks.", "Rewrite this note: red is bad.", "Whatever you say"])
+    )
 
 
 def test_room_is_what_the_window_leaves_beside_the_messages_and_the_answer() -> None:
