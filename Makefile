@@ -3,6 +3,7 @@
 # make up      start Airflow, MLflow and the chat service; make down stops all of it
 # make rollback  put the previous champion back
 # make quarantine  show what was turned away at the door; make judge-trial  try the judge on labelled pairs
+# make attacks  hold the guardrails to every attack that was ever found
 # make gate-proof  put planted candidates before the gate, after make run; make tune  search for better parameters
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,10 +21,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
 
-.PHONY: help setup run test fast lint up down rollback quarantine judge-trial gate-proof recipe tune requirements
+.PHONY: help setup run test fast lint up down rollback quarantine judge-trial attacks gate-proof recipe tune requirements
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 setup: $(VENV)/.ready-$(ACCEL)
 
@@ -63,6 +64,9 @@ recipe: setup
 
 tune: setup
 	@$(PY) -m stages.tune --jobs $(JOBS)
+
+attacks: setup
+	@$(PY) -m benchmarks.attacks
 
 gate-proof: setup
 	@$(PY) -m benchmarks.gate_proof

@@ -186,7 +186,7 @@ def copied(models: Path, turn: Turn) -> None:
 
 
 def merged(models: Path) -> Any:
-    """Return the base with both adapters merged, in float32."""
+    """Return the base with the SFT and DPO adapters merged, in float32."""
     model = training.load_model(models / "base", "float32")
     for name in ("sft", "dpo"):
         model = adapters.merge_adapter(model, models / name)

@@ -2,7 +2,7 @@
 
     python -m stages.parity
 
-The trained model is the base with both adapters beside it, unmerged and in float32; the bundle went through merging,
+The trained model is the base with its adapters beside it, unmerged and in float32; the bundle went through merging,
 quantization, saving and the engine's own loading. Both are read on the same tokens of held-out conversations.
 """
 
