@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive, Scope, Send
 
 from serving import metrics, personal
 from serving.admission import Admission
@@ -27,12 +25,13 @@ from serving.guard.guard import Guard
 from serving.history import History, Reply
 from serving.memory.context import Memory
 from serving.memory.session import transcript
-from serving.openai_api import DONE, MAX_BODY, ApiError, ChatRequest, FeedbackRequest, chunk, completion, event, parse
+from serving.openai_api import MAX_BODY, ApiError, ChatRequest, FeedbackRequest, parse
 from serving.options import Options
-from serving.orchestrator import Draft, Orchestrator
+from serving.orchestrator import Orchestrator
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import citations
+from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
 from serving.upstream import Upstream
 from thumbwheel.errors import StoreError
@@ -117,12 +116,10 @@ async def chat_completions(request: Request) -> Response:
     first = await _unless_gone(request, anext(pieces, None))
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        response: Response = EventStream(_events(orchestrator.release, draft, first, pieces, usage))
+        response: Response = EventStream(events(orchestrator.release, draft, first, pieces, usage))
     else:
         await _unless_gone(request, _drain(pieces))
-        identity = _identity(orchestrator.release, draft)
-        answer = completion(identity, draft.text, draft.finish, draft.usage)
-        response = JSONResponse({**answer, **_verdict(draft), **_cited(draft)})
+        response = JSONResponse(whole(orchestrator.release, draft))
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
@@ -189,45 +186,6 @@ async def readyz(request: Request) -> Response:
     return PlainTextResponse("ready\n" if ready else "the engine is not ready\n", 200 if ready else 503)
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events whose source is closed, and so cancelled in the engine, as soon as the client is gone."""
-
-    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(source, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self.source = source
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except ClientDisconnect:
-            pass
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.source.aclose()
-
-
-async def _events(
-    release: Release, draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
-) -> AsyncGenerator[bytes, None]:
-    identity = _identity(release, draft)
-    async with aclosing(pieces):
-        yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
-        try:
-            async for text in pieces:
-                yield event(chunk(identity, {"content": text}))
-        except ApiError as error:
-            yield event(error.body())
-            return
-        except Exception:
-            logger.exception("a stream broke")
-            yield event(ApiError(500, "something broke on our side", "internal_error").body())
-            return
-    yield event({**chunk(identity, {}, draft.finish), **_verdict(draft), **_cited(draft)})
-    if usage:
-        yield event({**identity, "object": "chat.completion.chunk", "choices": [], "usage": draft.usage})
-    yield DONE
-
-
 async def _drain(pieces: AsyncIterator[str]) -> None:
     async for _ in pieces:
         pass
@@ -262,30 +220,11 @@ async def _read(request: Request) -> bytes:
     return bytes(body)
 
 
-def _identity(release: Release, draft: Draft) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{draft.message_id}",
-        "created": int(time.time()),
-        "model": release.model,
-        "conversation_id": draft.conversation_id,
-        "message_id": draft.message_id,
-    }
-
-
-def _verdict(draft: Draft) -> dict[str, Any]:
-    """Return our field of an answer that the guardrails ended: the layer and the rule."""
-    return {"guard": draft.verdict.public()} if draft.verdict else {}
-
-
 def _public(reply: Reply) -> dict[str, Any]:
     hidden = ("user", "system", "conversation_id", "retrieved")
     shown = {name: value for name, value in vars(reply).items() if name not in hidden}
     cited = {"citations": citations(reply.reply, reply.retrieved["sources"])} if reply.retrieved else {}
     return {**shown, "prompt": reply.said(), **cited}
-
-
-def _cited(draft: Draft) -> dict[str, Any]:
-    return {"citations": draft.citations} if draft.retrieved else {}
 
 
 def _page(name: str) -> Callable[[], Response]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from serving.draft import now
 from serving.entry import Guest
 from serving.history import History, Reply
 from serving.openai_api import ApiError, FeedbackRequest
-from serving.orchestrator import now
 from serving.retrieval.sources import tenants_of
 
 

@@ -6,17 +6,16 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from anyio import CancelScope, to_thread
 
 from serving import metrics
 from serving.admission import Admission, within
-from serving.cache.answers import Answer
 from serving.cache.partition import Partition, is_deterministic, sampling_of
-from serving.cache.semantic import Lookup, SemanticCache
+from serving.cache.semantic import SemanticCache
+from serving.draft import Draft, answer_of, reply_of
 from serving.entry import Guest
 from serving.guard.guard import Guard
 from serving.guard.verdict import Verdict
@@ -26,56 +25,11 @@ from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
-from serving.retrieval.sources import citations, context_room, tenants_of
+from serving.retrieval.sources import context_room, tenants_of
 from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
 
-ARM = "control"
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
-
-
-@dataclass
-class Draft:
-    """A reply in the making. `partition` is None where no answer may come from the cache, or go there."""
-
-    conversation_id: str
-    message_id: str
-    user: str
-    context: Context
-    replaces: str | None
-    payload: dict[str, Any]
-    partition: Partition | None
-    lookup: Lookup | None = None
-    text: str = ""
-    finish: str = "cancelled"
-    verdict: Verdict | None = None
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-    tenants: list[str] = field(default_factory=list)
-    retrieved: dict[str, Any] | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_cached(self) -> bool:
-        return self.lookup is not None and self.lookup.answer is not None
-
-    @property
-    def citations(self) -> list[dict[str, Any]]:
-        return citations(self.text, self.retrieved["sources"]) if self.retrieved else []
-
-    @property
-    def usage(self) -> dict[str, int]:
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.reply_tokens,
-            "total_tokens": self.prompt_tokens + self.reply_tokens,
-        }
-
-    def add(self, piece: Piece) -> None:
-        self.text += piece.text
-        self.finish = piece.finish or self.finish
-        self.prompt_tokens = piece.prompt_tokens or self.prompt_tokens
-        self.reply_tokens = piece.reply_tokens or self.reply_tokens
 
 
 class Orchestrator:
@@ -278,9 +232,9 @@ class Orchestrator:
             metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
         with CancelScope(shield=True):
             if draft.text or draft.finish in ("stop", "length"):
-                await self._keep(draft, _reply(draft, model))
+                await self._keep(draft, reply_of(draft, model))
             if self.cache and draft.lookup and draft.finish in ("stop", "length"):
-                await self.cache.keep(draft.lookup, _answer(draft, model))
+                await self.cache.keep(draft.lookup, answer_of(draft, model))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:
         with tolerated("history"):
@@ -292,33 +246,3 @@ class Orchestrator:
 def _plain(asked: Asked) -> Context:
     """Return a context that nothing is added to and nothing left out of."""
     return Context(asked, asked.prompt, asked.system, asked.prompt, 0, 0)
-
-
-def now() -> str:
-    """Return the time, ISO 8601 in UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _reply(draft: Draft, model: str) -> Reply:
-    return Reply(
-        message_id=draft.message_id,
-        conversation_id=draft.conversation_id,
-        prompt=draft.context.prompt,
-        system=draft.context.system,
-        reply=draft.text,
-        finish=draft.finish,
-        model=model,
-        arm=ARM,
-        user=draft.user,
-        replaces=draft.replaces,
-        prompt_tokens=draft.prompt_tokens,
-        reply_tokens=draft.reply_tokens,
-        created_at=now(),
-        retrieved=draft.retrieved,
-    )
-
-
-def _answer(draft: Draft, model: str) -> Answer:
-    question = draft.context.whole[-1]["content"]
-    counts = draft.prompt_tokens, draft.reply_tokens
-    return Answer(question, draft.text, draft.finish, *counts, model, draft.user, draft.retrieved)

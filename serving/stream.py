@@ -1,0 +1,81 @@
+"""An answer on its way to the client: server-sent events, or whole, with what we say of it beside OpenAI's fields."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from serving.draft import Draft
+from serving.openai_api import DONE, ApiError, chunk, completion, event
+from serving.release import Release
+
+logger = logging.getLogger(__name__)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events whose source is closed, and so cancelled in the engine, as soon as the client is gone."""
+
+    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(source, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self.source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.source.aclose()
+
+
+async def events(
+    release: Release, draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
+) -> AsyncGenerator[bytes, None]:
+    """Yield an answer as OpenAI streams it, its first piece already at hand."""
+    identity = _identity(release, draft)
+    async with aclosing(pieces):
+        yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
+        try:
+            async for text in pieces:
+                yield event(chunk(identity, {"content": text}))
+        except ApiError as error:
+            yield event(error.body())
+            return
+        except Exception:
+            logger.exception("a stream broke")
+            yield event(ApiError(500, "something broke on our side", "internal_error").body())
+            return
+    yield event({**chunk(identity, {}, draft.finish), **_ours(draft)})
+    if usage:
+        yield event({**identity, "object": "chat.completion.chunk", "choices": [], "usage": draft.usage})
+    yield DONE
+
+
+def whole(release: Release, draft: Draft) -> dict[str, Any]:
+    """Return an answer that is not streamed."""
+    return {**completion(_identity(release, draft), draft.text, draft.finish, draft.usage), **_ours(draft)}
+
+
+def _identity(release: Release, draft: Draft) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{draft.message_id}",
+        "created": int(time.time()),
+        "model": release.model,
+        "conversation_id": draft.conversation_id,
+        "message_id": draft.message_id,
+    }
+
+
+def _ours(draft: Draft) -> dict[str, Any]:
+    """Return our fields: the guardrails' layer and rule where they ended it, and the sources where it has some."""
+    guard = {"guard": draft.verdict.public()} if draft.verdict else {}
+    return {**guard, **({"citations": draft.citations} if draft.retrieved else {})}
