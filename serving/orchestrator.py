@@ -25,7 +25,7 @@ from serving.memory.tokens import with_system
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
-from serving.retrieval.sources import context_room, tenants_of
+from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
 
@@ -131,12 +131,17 @@ class Orchestrator:
             return None
         prompt, room = draft.context.prompt, self._room(draft)
         grounding = await self.retrieval.ground(prompt, draft.tenants, room, self.guard.document)
-        if grounding.retrieved is not None:
+        if grounding.retrieved is not None and not await self.memory.has_room(draft.context, grounding.messages):
+            metrics.RETRIEVAL_FAULTS.labels("room").inc()
+        elif grounding.retrieved is not None:
             draft.context, draft.retrieved = replace(draft.context, prompt=grounding.messages), grounding.retrieved
             draft.payload["messages"][-1] = grounding.messages[-1]
         return grounding.answer
 
     def _room(self, draft: Draft) -> int:
+        """Return how many characters of documents the window has room for."""
+        if draft.context.room is not None:
+            return room_in(draft.context.room)
         return context_room(draft.payload["messages"], self.release.window, draft.payload["max_tokens"])
 
     def _tenants(self, guest: Guest) -> list[str]:

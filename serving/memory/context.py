@@ -53,6 +53,8 @@ class Context:
     whole: Messages
     first: int
     tokens: int
+    room: int | None = None
+    """Tokens of the budget that the prompt leaves, None where nothing counts."""
 
     @property
     def is_first_turn(self) -> bool:
@@ -89,6 +91,13 @@ class Memory:
             whole, first = [*session.messages, *asked.prompt], session.first
         notes = [*self._profile(asked), *await self._recalled(asked)]
         return await to_thread.run_sync(self._fitted, asked, session, whole, first, notes)
+
+    async def has_room(self, context: Context, messages: Messages) -> bool:
+        """Tell whether other messages fit into a context's budget; where nothing counts, that they do."""
+        if self._tokens is None or context.room is None:
+            return True
+        told = with_system(context.system, messages)
+        return await to_thread.run_sync(self._tokens.count, told) <= context.asked.budget
 
     async def remember(self, context: Context, reply: Reply, is_busy: bool) -> None:
         """Keep what a reply and its question leave behind; `is_busy` leaves a summary for another time."""
@@ -172,7 +181,8 @@ class Memory:
             except TooLongError:
                 system, fitted = asked.system, self._fit_or_refuse(self._tokens, asked, whole)
             metrics.WINDOW_DROPPED.inc(fitted.dropped)
-            return Context(asked, fitted.messages, system, whole, first, fitted.whole_tokens)
+            room = asked.budget - fitted.tokens
+            return Context(asked, fitted.messages, system, whole, first, fitted.whole_tokens, room)
         return Context(asked, messages, full, whole, first, 0)
 
     def _fit(self, tokens: PromptTokens, system: str, messages: Messages, budget: int) -> Fitted:

@@ -12,6 +12,8 @@ from thumbwheel.grounding import cited, render
 
 CHARACTERS_A_TOKEN = 3
 """Fewer than a token has in English, so that a prompt which is said to fit does."""
+FRAME_TOKENS = 64
+"""More than the words round the documents take."""
 LEAST_CONTEXT = 200
 """Characters; where there is no room for so many, documents are left out."""
 EXCERPT = 240
@@ -38,6 +40,11 @@ def context_room(messages: Messages, window: int, max_tokens: int) -> int:
     """Return how many characters of documents fit into a window of tokens beside the messages and the answer."""
     spoken = sum(len(message["content"]) for message in messages)
     return (window - max_tokens) * CHARACTERS_A_TOKEN - spoken
+
+
+def room_in(tokens: int) -> int:
+    """Return how many characters of documents so many tokens hold, with the words round them."""
+    return (tokens - FRAME_TOKENS) * CHARACTERS_A_TOKEN
 
 
 def grounded(messages: Messages, hits: Sequence[Hit], characters: int) -> tuple[Messages, list[Source]]:

@@ -106,7 +106,7 @@ def ask(service: Service, content: str, **more: Any) -> httpx.Response:
 
 def test_a_long_conversation_is_cut_to_exactly_what_the_real_engine_counts(service: Service) -> None:
     turn = [{"role": "user", "content": "Grüße, 水! " * 20}, {"role": "assistant", "content": "It's 12:30.\n" * 20}]
-    messages = [*turn * 15, {"role": "user", "content": "Compose a line on the opera Fidelio."}]  # of which no document knows
+    messages = [*turn * 15, {"role": "user", "content": "Compose a line on the opera Fidelio."}]
     answer = ask(service, "", messages=messages).json()
     (kept,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
     counted = load_tokens(service.root / "models" / "served").count(kept["prompt"])

@@ -145,7 +145,7 @@ def test_a_cluster_that_cannot_be_reached_hangs_nobody(workspace: Path) -> None:
 
 
 def test_a_long_conversation_is_answered_without_documents(chat: Chat) -> None:
-    text = f"{'red light ' * 600}{RED}"
+    text = f"{'red light ' * 970}{RED}"
     chat.ask(text)
     assert sent(chat) == text
 
@@ -194,3 +194,15 @@ def test_personal_data_is_replaced_before_search_memory_and_history_see_it(works
         kept = chat.http.get(f"/v1/conversations/{answer['conversation_id']}").text
     assert "t@mail.example" not in json.dumps([query.texts for query in store.queries]) + sent(chat) + kept
     assert "[EMAIL_1]" in kept
+
+
+@pytest.mark.parametrize(("words", "documents"), [(300, True), (1830, False), (1930, False)])
+def test_documents_take_only_the_room_that_the_window_leaves(workspace: Path, words: int, documents: bool) -> None:
+    """The stand-in counts words as tokens, 2048 fit with 64 for the answer: characters alone would tell too much."""
+    store = FakeStore([hit(1, text="w " * 700)])
+    with knowing(workspace, store) as chat:
+        told = [{"role": "user", "content": "a " * words}, {"role": "assistant", "content": "Yes."}]
+        answer = chat.ask("", messages=[*told, {"role": "user", "content": RED}]).json()
+        assert ("citations" in answer) == documents
+        spoken = sum(4 + len(m["content"].split()) for m in chat.engine.payloads[-1]["messages"])
+    assert 3 + spoken <= 2048 - 64
