@@ -244,19 +244,26 @@ def find_scales(
 ) -> dict[str, Scale | None]:  # fmt: skip
     """Return the scale at which each adapter in `laid` is present in the served model.
 
-    It is looked for from 1 on; a bundle that is right is found at the first step.
+    It is looked for from 1 on; a bundle that is right is found at the first step. One that changes nothing has none.
     """
-    at, found = dict.fromkeys(laid, 1.0), dict[str, Scale | None]()
-    if not laid:
-        return found
-    for _ in range(STEPS):
+    found: dict[str, Scale | None] = dict.fromkeys(laid)
+    at = {name: 1.0 for name in laid if changes_anything(model, name)}
+    for _ in range(STEPS if at else 0):
         steps = [step(model, one, np.array(served.actual), at) for one, served in zip(asked, said, strict=True)]
-        found = parity.scales(steps, at, params, np.random.default_rng(params.seed), params.resamples)
+        found |= parity.scales(steps, at, params, np.random.default_rng(params.seed), params.resamples)
         before = at
-        at = {name: 1.0 if one is None else min(max(one.value, -FAR), FAR) for name, one in found.items()}
-        if all(abs(at[name] - before[name]) < NEAR for name in laid):
+        at = {name: 1.0 if (one := found[name]) is None else min(max(one.value, -FAR), FAR) for name in at}
+        if all(abs(at[name] - before[name]) < NEAR for name in at):
             break
     return found
+
+
+def changes_anything(model: Any, adapter: str) -> bool:
+    """Tell whether an adapter was trained at all: until then, one side of its products is nought."""
+    from peft.tuners.lora import LoraLayer
+
+    layers: Any = (module for module in model.modules() if isinstance(module, LoraLayer))
+    return any(bool(layer.lora_B[adapter].weight.any()) for layer in layers if adapter in layer.lora_B)
 
 
 def step(model: Any, asked: Asked, served: Any, at: Mapping[str, float]) -> Step:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -130,3 +131,24 @@ def test_no_answer_within_the_limit_is_one_line_that_says_what_to_do(models: Pat
     merged(models)
     with pytest.raises(GateError, match=r"raise parity\.max_length"):
         parity.check(models, CONVERSATIONS, PARAMS.model_copy(update={"max_length": 8}))
+
+
+def test_an_adapter_that_changes_nothing_costs_no_step_and_has_no_scale(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = adapters.LoraParams(r=4, alpha=8, dropout=0.0, targets="all-linear")
+    adapters.save_identity(training.load_model(models / "base", "float32"), lora, 1, models / "kto")
+    model, laid = parity.load_trained(models)
+    moved: list[set[str]] = []
+
+    def step(model: Any, asked: Any, served: Any, at: dict[str, float]) -> Any:
+        moved.append(set(at))
+        return parity.Step(np.zeros(2), np.ones((2, len(at))))
+
+    monkeypatch.setattr(parity, "step", step)
+    said = parity.Said([1], [0.0, 0.0], [1, 1], [[1], [1]], [[0.0], [0.0]])
+    found = parity.find_scales(model, laid, [None], [said], PARAMS)  # type: ignore[list-item]
+    assert laid == ["sft", "dpo", "kto"]
+    assert moved[0] == {"sft", "dpo"}
+    assert found["kto"] is None
+    assert found.keys() == set(laid)
