@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from stages import adapters, parity, quantize, training, weights
+from stages import parity, quantize, training, weights
 from stages.parity import ParityParams
 from stages.quantize import QuantizeParams
 from thumbwheel.command import run
@@ -32,12 +32,12 @@ def main() -> None:
     params = load_params("parity", ParityParams)
     training.quiet()
     chosen = parity.choose(read_pinned("split", "conversations").to_pylist(), params)
-    print("| bundle | top-1 | divergence | sft | dpo | equal beginnings | found | seconds |")
-    print("|---|---:|---:|---:|---:|---:|---|---:|")
+    print(f"| bundle | top-1 | divergence | {' | '.join(weights.TRAINED)} | equal beginnings | found | seconds |")
+    print(f"|---|---:|---:|{'---:|' * len(weights.TRAINED)}---:|---|---:|")
     for title, plant in PLANTED.items():
         with tempfile.TemporaryDirectory() as folder:
             models = Path(folder)
-            for name in ("base", *parity.TRAINED):
+            for name in ("base", *weights.TRAINED):
                 (models / name).symlink_to((settings().models / name).resolve())
             plant(models)
             began = time.monotonic()
@@ -46,7 +46,7 @@ def main() -> None:
 
 def line(title: str, found: dict[str, Any], seconds: float) -> str:
     """Return a line of the table."""
-    scales = [found["scales"][name] for name in parity.TRAINED]
+    scales = [found["scales"][name] for name in weights.TRAINED]
     told = [f"{one['value']:.2f}" if one and one["told"] else "–" for one in scales]
     faults = "; ".join(found["faults"]) or "nothing"
     shares = f"{100 * found['top1']:.1f} % | {found['divergence']:.4f}"
@@ -60,9 +60,7 @@ def as_released(models: Path) -> None:
 
 def built(models: Path, names: Sequence[str] = weights.TRAINED, kind: str = KIND) -> None:
     """Write a bundle with each adapter merged as often as it is named."""
-    model = training.load_model(models / "base", "float32")
-    for name in names:
-        model = adapters.merge_adapter(model, models / name)
+    model = weights.load(models / "base", "float32", [models / name for name in names])
     if kind == "w8a8":
         quantize.round_weights(model, [], load_params("quantize", QuantizeParams))
     else:
@@ -78,7 +76,7 @@ def half_alpha(models: Path) -> None:
     weights = load_file(half / "adapter_model.safetensors")
     halved = {name: value * 0.5 if "lora_B" in name else value for name, value in weights.items()}
     save_file(halved, half / "adapter_model.safetensors", metadata={"format": "pt"})
-    built(models, ("half", "dpo"))
+    built(models, ("half", "dpo", "kto"))
 
 
 def other_template(models: Path) -> None:
@@ -109,8 +107,8 @@ PLANTED: dict[str, Callable[[Path], None]] = {
     "another chat template": other_template,
     "another tokenizer": other_tokenizer,
     "SFT with half its alpha": half_alpha,
-    "SFT merged twice": lambda models: built(models, ("sft", "sft", "dpo")),
-    "DPO not merged": lambda models: built(models, ("sft",)),
+    "SFT merged twice": lambda models: built(models, ("sft", "sft", "dpo", "kto")),
+    "DPO not merged": lambda models: built(models, ("sft", "kto")),
     "nothing merged": lambda models: built(models, ()),
 }
 

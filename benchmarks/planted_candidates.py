@@ -62,7 +62,7 @@ class Planted:
 
 def as_trained(models: Path, turn: Turn) -> None:
     """Take the adapters of the turn."""
-    for name in ("sft", "dpo"):
+    for name in weights.TRAINED:
         (models / name).symlink_to(turn.models.resolve() / name)
 
 
@@ -171,7 +171,7 @@ def unmerged(models: Path, turn: Turn) -> None:
     """Serve a bundle into which the SFT adapter was not merged."""
     as_trained(models, turn)
     facts = json.loads((settings().reports / "quantize.json").read_text())
-    model = adapters.merge_adapter(training.load_model(models / "base", "float32"), models / "dpo")
+    model = weights.load(models / "base", "float32", [models / "dpo", models / "kto"])
     quantize.round_weights(model, [], load_params("quantize", QuantizeParams))
     (models / "served").mkdir()
     quantize.write_bundle(model, models / "base", models / "served", "w8a8")
@@ -186,11 +186,8 @@ def copied(models: Path, turn: Turn) -> None:
 
 
 def merged(models: Path) -> Any:
-    """Return the base with the SFT and DPO adapters merged, in float32."""
-    model = training.load_model(models / "base", "float32")
-    for name in ("sft", "dpo"):
-        model = adapters.merge_adapter(model, models / name)
-    return model
+    """Return the base with what was trained merged, in float32."""
+    return weights.load(models / "base", "float32", weights.laid(models))
 
 
 def changed(turn: Turn, change: Callable[[str], str]) -> list[dict[str, Any]]:
