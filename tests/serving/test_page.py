@@ -208,5 +208,5 @@ def test_a_filtered_answer_is_shown_quietly_and_takes_feedback(page: Any, chat: 
     say(page, "And the weather?")
     assert "filtered" not in reply(page, "Echo 1: And the weather?").get_attribute("class")
     page.reload()
-    page.locator(".reply.filtered").wait_for(state="detached")
-    reply(page, "Echo 1: And the weather?")
+    assert "filtered" not in reply(page, "Echo 1: And the weather?").get_attribute("class")
+    assert page.locator(".reply.filtered .text").all_inner_texts() == ["I'm sorry, but I can't help with that."]

@@ -164,13 +164,13 @@ def test_a_lock_of_a_living_dvc_stays(tmp_path: Path) -> None:
 
 
 def test_peak_memory_counts_children() -> None:
-    code = "import subprocess, sys, time; x = bytearray(60_000_000); time.sleep(8)"
-    with processes.PeakMemory(lambda: processes.tree(os.getpid())) as alone:
-        pass
-    child = subprocess.Popen([sys.executable, "-c", code])
-    with processes.PeakMemory(lambda: processes.tree(os.getpid())) as both:
-        child.wait()
-    assert both.peak - alone.peak > 40_000_000
+    child = "import time; held = b'x' * 60_000_000; time.sleep(8)"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"]
+    )
+    with processes.PeakMemory(lambda: processes.tree(parent.pid)) as both:
+        parent.wait()
+    assert both.peak > 60_000_000
 
 
 def database(*rows: tuple[str, str, str]) -> None:
