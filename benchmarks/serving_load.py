@@ -27,6 +27,7 @@ QUESTIONS = (
 
 SAID = re.compile(rb'"content": ?"[^"]')
 """A chunk with words in it."""
+USED = re.compile(rb'"prompt_tokens": ?(\d+).*?"completion_tokens": ?(\d+)')
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Load:
     streams: int = 1
     rate: float = 0.0
     max_tokens: int = 64
+    words: int = 0
+    """Words set before each question."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Timings:
     first: list[float] = field(default_factory=list)
     whole: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    tokens: list[tuple[int, int]] = field(default_factory=list)
+    """Of prompt and reply, where a stream says so."""
 
 
 async def apply(load: Load) -> dict[str, float | str]:
@@ -63,6 +68,7 @@ async def apply(load: Load) -> dict[str, float | str]:
         "faults": len(timings.faults),
         "fault": timings.faults[0] if timings.faults else "",
         "rate": len(timings.whole) / seconds,
+        **dict(zip(("prompt", "reply"), np.mean(timings.tokens or [(0, 0)], axis=0).tolist(), strict=True)),
         **_quantiles("first", timings.first),
         **_quantiles("whole", timings.whole),
     }
@@ -90,10 +96,11 @@ async def _at_a_rate(session: aiohttp.ClientSession, load: Load, timings: Timing
 
 async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, number: int) -> None:
     body = {
-        "messages": [{"role": "user", "content": f"{QUESTIONS[number % len(QUESTIONS)]} Order {number}."}],
+        "messages": [{"role": "user", "content": question(number, load.words)}],
         "stream": load.stream,
         "max_tokens": load.max_tokens,
         "user": f"user-{number % 97}",
+        **({"stream_options": {"include_usage": True}} if load.stream else {}),
     }
     began, first = time.perf_counter(), None
     try:
@@ -114,6 +121,14 @@ async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, num
     ended = time.perf_counter()
     timings.first.append((first or ended) - began)
     timings.whole.append(ended - began)
+    if used := USED.search(last):
+        timings.tokens.append((int(used[1]), int(used[2])))
+
+
+def question(number: int, words: int) -> str:
+    """Return a question that nobody else asks, after some words."""
+    before = " ".join(f"word{(number * 31 + place) % 997}" for place in range(words))
+    return f"{before} {QUESTIONS[number % len(QUESTIONS)]} Order {number}.".strip()
 
 
 def _quantiles(name: str, seconds: list[float]) -> dict[str, float]:

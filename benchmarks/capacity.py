@@ -1,0 +1,190 @@
+"""How many engines, pods and nodes a rate of requests takes, and what they cost, with the arithmetic shown.
+
+    python -m benchmarks.capacity            # the page that benchmarks/capacity.md holds
+    python -m benchmarks.capacity --check    # the engine's model against vLLM on this machine, after make run
+
+What is measured and what is assumed stands in benchmarks/capacity.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.engine_model import Engine, Traffic, first_token_ms, most_a_second
+from benchmarks.measure import ROOT, machine, markdown
+
+FIGURES = Path(__file__).with_suffix(".yaml")
+RATES = (5_000, 300_000)
+HOURS = 730
+"""Of a month."""
+SOURCES = (
+    "By `python -m benchmarks.capacity`. The chat's figures were measured; the engine's are those of a model of 8 "
+    "billion weights in FP8 on one H100 by the bandwidth and arithmetic that it is sold with, for no GPU was there. "
+    "Change [capacity.yaml](capacity.yaml) to yours and run it again."
+)
+CELLS = (
+    "At 300,000 requests a second this is no longer one cluster: split it by users into cells of the first column's "
+    "size, each with stores of its own; nothing is shared between users but weights, documents and keys."
+)
+PROMPT_WORDS = 400
+"""Of the long prompt by which the check measures what a prompt's token takes."""
+
+Figures = Mapping[str, Any]
+
+
+def main() -> None:
+    if "--check" in sys.argv[1:]:
+        print(machine(), *checked(), sep="\n")
+        return
+    figures = yaml.safe_load(FIGURES.read_text())
+    print("\n".join(page(figures["measured"], figures["assumed"])))
+
+
+def engine_of(figures: Figures, prompt: float, reply: float) -> Engine:
+    """Return the model of an engine by how fast its memory and its arithmetic are."""
+    bytes_ms = figures["memory_tb_s"] * 1e9
+    return Engine(
+        step=figures["overhead_ms"] + figures["weights_gb"] * 1e9 / bytes_ms,
+        token=2 * figures["weights_gb"] * 1e9 / (figures["tflops"] * 1e9),
+        stream=figures["kv_kb_a_token"] * 1024 * (prompt + reply / 2) / bytes_ms,
+        budget=figures["step_tokens"],
+        streams=figures["streams"],
+    )
+
+
+def page(measured: Figures, assumed: Figures) -> list[str]:
+    """Return the lines of the page."""
+    traffic, targets = assumed["traffic"], assumed["targets"]
+    engine = engine_of(assumed["engine"], traffic["prompt_tokens"], traffic["reply_tokens"])
+    read = Traffic(traffic["prompt_tokens"] * (1 - traffic["cached_share"]), traffic["reply_tokens"])
+    limit = targets["first_token_ms"] - targets["others_ms"]
+    carried = most_a_second(engine, read, limit)
+    columns = [needs(rate, carried, measured, assumed) for rate in RATES]
+    rows = [[name, columns[0][name][0], *(column[name][1] for column in columns)] for name in columns[0]]
+    heading = ("what", "reckoned so", *(f"{rate:,}/s" for rate in RATES))
+    simulated = (
+        f"A step of the engine takes {engine.step:.1f} ms, {1000 * engine.token:.0f} µs a token and "
+        f"{1000 * engine.stream:.0f} µs an answer that is being written. Simulated with {read.prompt:.0f} tokens of a "
+        f"prompt to read and {read.reply:.0f} to write, 99 of 100 first tokens come within {limit} ms up to "
+        f"**{carried:.0f} requests a second and engine**; {targets['others_ms']} ms of the {targets['first_token_ms']} "
+        "are left to all else."
+    )
+    return [
+        "# Capacity",
+        "",
+        _wrapped(SOURCES),
+        "",
+        _wrapped(simulated),
+        "",
+        markdown(heading, rows),
+        "",
+        _wrapped(CELLS),
+    ]
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 118, break_on_hyphens=False))
+
+
+def needs(rate: int, carried: float, measured: Figures, assumed: Figures) -> dict[str, tuple[str, str]]:
+    """Return what a rate takes, by name: how it is reckoned, and how much."""
+    traffic, targets, price = assumed["traffic"], assumed["targets"], assumed["price"]
+    redis, milvus, kafka, history = (assumed[name] for name in ("redis", "milvus", "kafka", "history"))
+    busy, asked = targets["busy"], rate * (1 - traffic["cache_hits"])
+    engines = math.ceil(asked / carried)
+    cpu = measured["chat_cpu_ms"] + measured["retrieval_cpu_ms"]
+    pods = math.ceil(rate * cpu / 1000 / busy)
+    shards = math.ceil(rate * redis["operations"] / redis["a_second"] / busy)
+    nodes = max(milvus["replicas_at_least"], math.ceil(asked / milvus["searches_a_second"] / busy))
+    events = rate * traffic["thumbs"]
+    partitions = max(3, math.ceil(events * kafka["event_bytes"] / 1e6 / kafka["partition_mb_s"] / busy))
+    stored = rate * 86_400 / 3 * history["reply_bytes"] * history["days"] * history["copies"] / 1e12
+    rows = max(
+        math.ceil(stored / history["node_tb"]), math.ceil(rate * history["copies"] / history["writes_a_second"] / busy)
+    )
+    stores = shards + nodes + rows + 3
+    hourly = engines * price["gpu_hour"] + pods * price["core_hour"] + stores * price["store_node_hour"]
+    return {
+        "engines (GPUs)": (f"requests × {1 - traffic['cache_hits']:.1f} not cached / {carried:.0f}", f"{engines:,}"),
+        "chat pods (a core each)": (f"requests × {cpu:.1f} ms / {busy}", f"{pods:,}"),
+        "Redis shards": (f"{redis['operations']} operations / {redis['a_second']:,} / {busy}", f"{shards:,}"),
+        "Milvus query nodes": (f"searches / {milvus['searches_a_second']} / {busy}", f"{nodes:,}"),
+        "Kafka partitions": (
+            f"{traffic['thumbs']:.0%} × {kafka['event_bytes']} B / {kafka['partition_mb_s']} MB/s",
+            f"{partitions:,}",
+        ),
+        "history, TB": (
+            f"a third of the peak all day × {history['reply_bytes']} B × {history['days']} days × 3",
+            f"{stored:,.0f}",
+        ),
+        "Cassandra nodes": (
+            f"TB / {history['node_tb']}, or writes / {history['writes_a_second']:,} / {busy}",
+            f"{rows:,}",
+        ),
+        "dollars an hour": (
+            f"GPU {price['gpu_hour']}, core {price['core_hour']}, store {price['store_node_hour']}",
+            f"{hourly:,.0f}",
+        ),
+        "dollars a million requests": ("at the peak all the hour", f"{hourly / rate / 3600 * 1e6:,.0f}"),
+        "dollars a month": (f"{HOURS} hours, as large at night", f"{hourly * HOURS:,.0f}"),
+    }
+
+
+def checked() -> list[str]:
+    """Measure an engine's three costs with vLLM here, load it at half of what its model carries; return the lines."""
+    from benchmarks.serving import base
+    from thumbwheel.engine import running_engine
+
+    with tempfile.TemporaryDirectory() as folder, running_engine(base(), "model", 2048, Path(folder) / "log") as url:
+
+        def loaded(seconds: float, **more: Any) -> dict[str, float]:
+            asked = {
+                "url": f"{url}/chat/completions",
+                "model": "model",
+                "stream": True,
+                "max_tokens": 32,
+                "seconds": seconds,
+            }
+            command = [sys.executable, "-m", "benchmarks.serving_load", json.dumps({**asked, **more})]
+            return dict(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout))
+
+        loaded(10, streams=4)
+        one, eight, long = loaded(15, streams=1), loaded(15, streams=8), loaded(15, streams=1, words=PROMPT_WORDS)
+        token = (long["first_p50"] - one["first_p50"]) / (long["prompt"] - one["prompt"])
+        stream = max(0.0, (_pause(eight) - _pause(one)) / 7 - token)
+        engine = Engine(max(0.1, _pause(one) - token - stream), token, stream, 2048, 32)
+        traffic = Traffic(one["prompt"], one["reply"])
+        rate = most_a_second(engine, traffic, 1000, 60) / 2
+        real = loaded(60, rate=rate)
+    taken = sorted(first_token_ms(engine, traffic, rate, 600))
+    said = [taken[len(taken) // 2], taken[int(0.99 * len(taken))]]
+    costs = f"a step takes {engine.step:.1f} ms, a token {engine.token:.2f}, an answer {engine.stream:.2f}"
+    return [
+        f"{costs}; {rate:.1f} requests a second",
+        markdown(
+            ["first token, ms", "median", "99th percentile"],
+            [
+                ["by the model", *(f"{one:.0f}" for one in said)],
+                ["by vLLM", *(f"{real[f'first_{name}']:.0f}" for name in ("p50", "p99"))],
+            ],
+        ),
+    ]
+
+
+def _pause(said: Mapping[str, float]) -> float:
+    """Return the milliseconds between two words of an answer."""
+    return (said["whole_p50"] - said["first_p50"]) / (said["reply"] - 1)
+
+
+if __name__ == "__main__":
+    main()
