@@ -58,5 +58,5 @@ class Chat:
     engine = bentoml.depends(Engine)
 
     async def __is_ready__(self) -> bool:
-        """Tell whether the engine answers; BentoML's own probe of it may hang, and is off."""
-        return bool(await app.state.parts.upstream.is_ready())
+        """Tell whether an engine answers; BentoML's own probe of it may hang, and is off."""
+        return bool(await app.state.pool.is_ready())

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +25,7 @@ TIMEOUT = httpx.Timeout(connect=5, read=60, write=30, pool=30)
 LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
 RETRY_SECONDS = 2.0
 """What a client is told to wait for an engine that is full or away."""
+AWAY = "the model is not available right now; please try again in a minute"
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,30 @@ class Piece:
     reply_tokens: int = 0
 
 
+class UnknownModelError(ApiError):
+    """The engine lives and has no model of the name that it was asked for."""
+
+
 class Upstream:
     """A client of one engine, at `http://…` or at `file://…`, the socket that BentoML gives a dependency."""
 
-    def __init__(self, url: str, breaker: Breaker) -> None:
+    def __init__(self, url: str, breaker: Breaker, key: str | None = None) -> None:
         self._breaker = breaker
         parts = urlsplit(url)
         socket = unquote(parts.path) if parts.scheme == "file" else None
         self._client = httpx.AsyncClient(
             base_url="http://engine" if socket else url,
             transport=httpx.AsyncHTTPTransport(uds=socket, limits=LIMITS) if socket else None,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
             timeout=TIMEOUT,
             limits=LIMITS,
             trust_env=False,
         )
+
+    @property
+    def is_resting(self) -> bool:
+        """Tell whether the engine has failed again and again, and is not to be tried yet."""
+        return self._breaker.retry_seconds() > 0
 
     async def stream(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of an answer; closing the iterator cancels the request in the engine.
@@ -74,9 +86,27 @@ class Upstream:
             raise
         self._breaker.succeeded()
 
+    def fell_silent(self) -> None:
+        """Count an engine that took a request and did not begin to answer it in time."""
+        self._breaker.failed()
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Have the engine serve the adapter in `folder` as the model `name`, beside its base.
+
+        Raises:
+            ApiError: 503 when it does not.
+        """
+        body = {"lora_name": name, "lora_path": str(folder), "load_inplace": True}
+        try:
+            response = await self._client.post("/v1/load_lora_adapter", json=body)
+        except httpx.HTTPError as error:
+            raise unavailable(repr(error)) from None
+        if response.status_code != 200:
+            raise unavailable(f"adapter '{name}': {_message(response.content)}")
+
     def _judge(self, error: ApiError) -> None:
-        """Count a broken engine; one that refuses a request, or is full, is alive."""
-        if error.status >= 500:
+        """Count a broken engine; one that refuses a request, lacks a model, or is full, is alive."""
+        if error.status >= 500 and not isinstance(error, UnknownModelError):
             self._breaker.failed()
         else:
             self._breaker.succeeded()
@@ -88,6 +118,14 @@ class Upstream:
         except httpx.HTTPError:
             return False
 
+    async def metrics(self) -> str:
+        """Return the engine's own metrics in Prometheus' text format; empty where it has none to give."""
+        try:
+            response = await self._client.get("/metrics", timeout=2)
+        except httpx.HTTPError:
+            return ""
+        return response.text if response.status_code == 200 else ""
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -95,8 +133,7 @@ class Upstream:
 def unavailable(detail: str, retry_seconds: float = RETRY_SECONDS) -> ApiError:
     """Return the refusal that a user sees when the engine is not there; the detail is for the log."""
     logger.warning("the engine is unavailable: %s", detail)
-    message = "the model is not available right now; please try again in a minute"
-    return ApiError(503, message, "engine_unavailable", retry_seconds=retry_seconds)
+    return ApiError(503, AWAY, "engine_unavailable", retry_seconds=retry_seconds)
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[Piece]:
@@ -136,6 +173,9 @@ def _refusal(status: int, body: bytes) -> ApiError:
     if status == 429:
         message = "too many requests at once; try again in a moment"
         return ApiError(429, message, "rate_limit_exceeded", retry_seconds=RETRY_SECONDS)
+    if status == 404:
+        logger.warning("the engine lacks the model: %s", message)
+        return UnknownModelError(503, AWAY, "engine_unavailable", retry_seconds=RETRY_SECONDS)
     return unavailable(f"status {status}")
 
 

@@ -90,6 +90,9 @@ FEEDBACK = pa.schema(
 )
 """`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces."""
 FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review")
+ELSEWHERE, ADAPTED = "elsewhere/", "+"
+"""Marks in a reply's `model`: it begins with the first where another engine than the release's wrote it, and holds the
+second, before the adapter's name, where the release wrote it under an adapter."""
 
 QUARANTINE = pa.schema(
     [

@@ -114,7 +114,7 @@ class ModelsOptions(Params):
     @field_validator("fallbacks")
     @classmethod
     def _names_differ(cls, value: list[FallbackOptions]) -> list[FallbackOptions]:
-        names = [one.name for one in value]
+        names = ["primary", *(one.name for one in value)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two engines are named '{twice[0]}'")
         return value
