@@ -4,7 +4,7 @@
 
 All engines of a part run at once and are asked in turns, so that a busy machine is busy for all; the one not asked
 idles. They serve the base model in W8A8, rounded to nearest, as a turn serves its own by default. Answers are greedy.
-The draft model is the base in bfloat16: one of the same size, for no smaller one of its family comes from the registries.
+The draft model is the base in bfloat16: of the same size, for the registries have no smaller one of its family.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def random_adapter(base: Path, folder: Path, seed: int) -> None:
 
     torch.manual_seed(seed)
     config = LoraConfig(r=SLOTS.rank, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(training.load_model(base, "float32"), config).save_pretrained(folder)
+    get_peft_model(training.load_model(base, "float32"), config).save_pretrained(str(folder))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from serving.cache.semantic import Lookup
 from serving.guard.verdict import Verdict
 from serving.history import Reply
 from serving.memory.context import Context
-from serving.models.pool import Wanted
+from serving.models.turn import Wanted
 from serving.retrieval.sources import citations
 from serving.upstream import Piece
 

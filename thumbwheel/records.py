@@ -191,6 +191,11 @@ def preference_id(prompt: Iterable[Mapping[str, str]], chosen: str, rejected: st
     return _digest([part.encode("utf-8", "surrogatepass") for part in (*parts, chosen, rejected)])
 
 
+def is_release(model: str) -> bool:
+    """Tell whether a release by itself wrote what carries this name: no other engine, and no adapter over it."""
+    return not model.startswith(ELSEWHERE) and ADAPTED not in model
+
+
 def user_hash(raw_user: str, key: bytes) -> str:
     """Return the keyed hash (HMAC-SHA-256, 16 hex digits) that stands for a user everywhere."""
     return "u-" + hmac.new(key, raw_user.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]

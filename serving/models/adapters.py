@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,64 +37,70 @@ def rank_of(folder: Path, options: AdapterOptions) -> int:
         config = json.loads((folder / CONFIG).read_text())
         kind, rank = config["peft_type"], int(config["r"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder / CONFIG} cannot be read ({error}); save the adapter by peft's save_pretrained."
-        ) from None
-    if (
-        kind != "LORA"
-        or config.get("use_dora")
-        or config.get("modules_to_save")
-        or config.get("bias", "none") != "none"
-    ):
-        raise ModelError(f"{folder} is no plain LoRA adapter (peft_type, use_dora, modules_to_save, bias); train one.")
+        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); save it by peft's save_pretrained.") from None
+    more = [name for name in ("use_dora", "modules_to_save") if config.get(name)]
+    more += ["bias"] if config.get("bias", "none") != "none" else []
+    if kind != "LORA" or more:
+        raise ModelError(f"{folder} is no plain LoRA adapter ({', '.join([kind, *more])}); train one without.")
     if rank > options.rank:
-        raise ModelError(
-            f"{folder} has rank {rank}; models.engine.adapters.rank = {options.rank} leaves no room for it."
-        )
+        raise ModelError(f"{folder} has rank {rank}, more than models.engine.adapters.rank = {options.rank}.")
     return rank
 
 
-def load(wish: Any, bundle: str, engine: httpx.Client) -> Adapter:
+def load(wish: Any, release: Mapping[str, Any], engine: httpx.Client) -> Adapter:
     """Put an adapter on the shelf and into the engine, and list it only once the engine has it.
 
     Raises:
         ModelError, ReleaseError: it is none that may be served, or not the one that was meant.
         EngineError: the engine refuses it or is away.
+        SettingsError: the engine has no slots for adapters, or the release has that name.
     """
-    mark = adapter_shelf().copy(wish.folder, wish.sha256)
-    rank = rank_of(wish.folder, _slots())
+    if wish.name == str(release["model"]).partition("/")[0]:
+        raise SettingsError(f"'{wish.name}' is the release itself; choose another name.")
+    shelf, rank = adapter_shelf(), rank_of(wish.folder, _slots())
     adapter = Adapter(
-        name=wish.name, sha256=mark, bundle=bundle, rank=rank, tiers=wish.tier or None, tenants=wish.tenant or None
+        name=wish.name,
+        sha256=shelf.copy(wish.folder, wish.sha256),
+        bundle=release["bundle"],
+        rank=rank,
+        tiers=wish.tier or None,
+        tenants=wish.tenant or None,
     )
-    before = adapter_shelf().read().get(adapter.name)
-    body = {"lora_name": adapter.served_name, "lora_path": str(adapter_shelf().folder(adapter)), "load_inplace": True}
+    before = shelf.read().get(adapter.name)
+    body = {"lora_name": adapter.served_name, "lora_path": str(shelf.folder(adapter)), "load_inplace": True}
     _post(engine, "/v1/load_lora_adapter", body)
-    adapter_shelf().put(adapter)
+    shelf.put(adapter)
     if before is not None and before.served_name != adapter.served_name:
         _post(engine, "/v1/unload_lora_adapter", {"lora_name": before.served_name}, or_gone=True)
-    adapter_shelf().sweep()
+    shelf.sweep()
     return adapter
 
 
 def unload(name: str, engine: httpx.Client) -> Adapter:
-    """Offer an adapter no longer, and let the engine forget it; answers that it is writing are finished."""
-    adapter = adapter_shelf().take(name)
+    """Offer an adapter no longer, and let the engine forget it; answers that it is writing are finished.
+
+    Raises:
+        SettingsError: there is none of that name.
+        EngineError: the engine is away; the adapter is offered no longer all the same.
+    """
+    shelf = adapter_shelf()
+    adapter = shelf.take(name)
     _post(engine, "/v1/unload_lora_adapter", {"lora_name": adapter.served_name}, or_gone=True)
-    adapter_shelf().sweep()
+    shelf.sweep()
     return adapter
 
 
-def running_release(chat: httpx.Client) -> str:
-    """Return the hash of the bundle that the running chat service serves.
+def running_release(chat: httpx.Client) -> dict[str, Any]:
+    """Return the release that the running chat service serves.
 
     Raises:
         EngineError: none runs.
     """
     try:
-        return str(chat.get("/release").raise_for_status().json()["bundle"])
-    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return dict(chat.get("/release").raise_for_status().json())
+    except (httpx.HTTPError, ValueError) as error:
         raise EngineError(
-            f"the chat service at {chat.base_url} does not answer ({error}); start it: make run."
+            f"the chat service at {chat.base_url} does not answer ({error}); start it: make up."
         ) from None
 
 
@@ -107,7 +114,6 @@ def main() -> None:
         if wish.action == "unload":
             print(f"Unloaded {unload(wish.name, engine).served_name}.")
             return
-        _slots()
         with httpx.Client(base_url=f"http://127.0.0.1:{settings().chat_port}", timeout=30, trust_env=False) as chat:
             adapter = load(wish, running_release(chat), engine)
         print(f"Loaded {adapter.served_name}: ask for the model '{adapter.name}'. {_whom(adapter).capitalize()}.")
@@ -116,7 +122,7 @@ def main() -> None:
 def _slots() -> AdapterOptions:
     if (slots := load_options().models.engine.adapters) is None:
         raise SettingsError(
-            "the engine has no room for adapters: set models.engine.adapters in serving.yaml, then deploy."
+            "the engine has no slots for adapters: set models.engine.adapters in serving.yaml, and deploy."
         )
     return slots
 

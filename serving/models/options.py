@@ -63,9 +63,10 @@ class EngineOptions(Params):
 
 
 class FallbackOptions(Params):
-    """An OpenAI-compatible engine beside the release's own; `url` is without `/v1`, `key` names an environment variable.
+    """An OpenAI-compatible engine beside the release's own, with a window no smaller; `url` is without `/v1`.
 
-    `answers` is how many it writes at once for us. One that is not `trusted` is never asked on behalf of a tenant.
+    `key` names the environment variable that holds its key; `answers` is how many it writes at once for us. One that is
+    not `trusted` is never asked on behalf of a tenant.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]

@@ -1,4 +1,4 @@
-"""The shelf: adapters that may be served, each in a folder named by its hash, listed in a file read anew when it changes.
+"""The shelf: adapters that may be served, each in a folder named by its hash, and the list of them.
 
 Named by content, a folder never changes under its name, so that what the engine keeps of it (weights in memory, blocks
 in its prefix cache) is never of other files.
