@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from serving.models.fit import refuse_unfit
 from serving.models.options import AdapterOptions
 from serving.models.shelf import CONFIG, SHORT, Adapter, adapter_shelf
 from serving.options import load_options
@@ -57,10 +58,13 @@ def load(wish: Any, release: Mapping[str, Any], engine: httpx.Client) -> Adapter
     """
     if wish.name == str(release["model"]).partition("/")[0]:
         raise SettingsError(f"'{wish.name}' is the release itself; choose another name.")
-    shelf, rank = adapter_shelf(), rank_of(wish.folder, _slots())
+    slots, shelf = _slots(), adapter_shelf()
+    mark = shelf.copy(wish.folder, wish.sha256)
+    rank = rank_of(shelf.place(mark), slots)
+    refuse_unfit(shelf.place(mark), served_bundle(engine))
     adapter = Adapter(
         name=wish.name,
-        sha256=shelf.copy(wish.folder, wish.sha256),
+        sha256=mark,
         bundle=release["bundle"],
         rank=rank,
         tiers=wish.tier or None,
@@ -74,6 +78,18 @@ def load(wish: Any, release: Mapping[str, Any], engine: httpx.Client) -> Adapter
         _post(engine, "/v1/unload_lora_adapter", {"lora_name": before.served_name}, or_gone=True)
     shelf.sweep()
     return adapter
+
+
+def served_bundle(engine: httpx.Client) -> Path:
+    """Return the folder of the model that the engine serves, as it says itself.
+
+    Raises:
+        EngineError: it is away.
+    """
+    try:
+        return Path(engine.get("/v1/models").raise_for_status().json()["data"][0]["root"])
+    except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+        raise EngineError(f"the engine at {engine.base_url} does not answer ({error!r}); start it: make up.") from None
 
 
 def unload(name: str, engine: httpx.Client) -> Adapter:

@@ -69,13 +69,17 @@ class Shelf:
             self._adapters, self._seen = self._load(), seen
         return self._adapters
 
+    def place(self, mark: str) -> Path:
+        """Return where files of this hash lie, or would."""
+        return self._folder / mark
+
     def folder(self, adapter: Adapter) -> Path:
         """Return where an adapter's files lie, after a look at every byte.
 
         Raises:
             ReleaseError: they are gone, or others than were put there.
         """
-        place = self._place(adapter.sha256)
+        place = self.place(adapter.sha256)
         if not place.is_dir() or (found := folder_hash(place)) != adapter.sha256:
             seen = f"has hash {found[:SHORT]}" if place.is_dir() else "is gone"
             raise ReleaseError(
@@ -101,7 +105,7 @@ class Shelf:
             raise ReleaseError(
                 f"the adapter in {source} has hash {mark}, and {expected} was asked for; nothing is loaded."
             )
-        if not (place := self._place(mark)).is_dir() or folder_hash(place) != mark:
+        if not (place := self.place(mark)).is_dir() or folder_hash(place) != mark:
             shutil.rmtree(place, ignore_errors=True)
             (self._folder / "new").replace(place)
         return mark
@@ -125,7 +129,7 @@ class Shelf:
 
     def sweep(self) -> None:
         """Remove the files of what is no longer listed."""
-        wanted = {self._place(one.sha256).name for one in self.read().values()}
+        wanted = {self.place(one.sha256).name for one in self.read().values()}
         for place in self._folder.iterdir():
             if place.is_dir() and place.name not in wanted:
                 shutil.rmtree(place)
@@ -141,9 +145,6 @@ class Shelf:
     @property
     def _list(self) -> Path:
         return self._folder / "adapters.json"
-
-    def _place(self, mark: str) -> Path:
-        return self._folder / mark
 
     def _load(self) -> dict[str, Adapter]:
         try:

@@ -33,6 +33,7 @@ class AdapterEngine(FakeEngine):
         self.silence = 0.0
         self.refuses_adapters = False
         self.is_well = True
+        self.bundle = ""
 
     def answer(self, payload: dict[str, Any]) -> str:
         return self.text or f"{payload['model']} says: {payload['messages'][-1]['content']}"
@@ -43,6 +44,7 @@ class AdapterEngine(FakeEngine):
             Route("/health", self._health),
             Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
             Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
+            Route("/v1/models", lambda _: JSONResponse({"data": [{"id": "m", "root": self.bundle}]})),
             Route("/metrics", lambda _: PlainTextResponse(METRICS)),
         ]
         return app

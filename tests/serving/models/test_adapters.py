@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from serving.keys import key_file
 from serving.models import adapters
+from serving.models.fit import first_misfit
 from serving.models.options import AdapterOptions
 from serving.models.shelf import CONFIG, WEIGHTS, Adapter, adapter_shelf
 from tests.serving.conftest import RELEASE
@@ -30,14 +34,22 @@ def m(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A chat whose engine has slots for adapters."""
     monkeypatch.setattr(adapters, "_slots", lambda: SLOTS)
     engine = {"prefix_caching": True, "speculation": None, "adapters": SLOTS.model_dump()}
+    (tmp_path / "bundle").mkdir()
+    save_file({f"{LAYER}.weight": np.zeros((4, 6), np.int8)}, tmp_path / "bundle" / "model.safetensors")
     with models(tmp_path, {}, engine=engine) as m:
+        m.primary.bundle = str(tmp_path / "bundle")
         yield m
 
 
-def adapter(folder: Path, weights: bytes = b"weights", **config: Any) -> Path:
+LAYER = "model.layers.0.self_attn.q_proj"
+
+
+def adapter(folder: Path, seed: float = 0.0, wide: int = 6, **config: Any) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8, "bias": "none", **config}))
-    (folder / WEIGHTS).write_bytes(weights)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 2, "bias": "none", **config}))
+    parts = {"A": np.full((2, wide), seed, np.float32), "B": np.zeros((4, 2), np.float32)}
+    named = {f"base_model.model.{LAYER}.lora_{side}.weight": part for side, part in parts.items()}
+    save_file(named, folder / WEIGHTS)
     return folder
 
 
@@ -93,14 +105,14 @@ def test_files_that_changed_on_the_shelf_are_never_given_to_an_engine(m: Models,
 def test_other_files_than_those_that_were_meant_are_refused(m: Models, tmp_path: Path) -> None:
     mark = load(m, adapter(tmp_path / "a")).sha256
     with pytest.raises(ReleaseError, match="nothing is loaded"):
-        load(m, adapter(tmp_path / "b", b"others"), name="other", sha256=mark)
+        load(m, adapter(tmp_path / "b", 1.0), name="other", sha256=mark)
     assert offered(m) == ["thumbwheel-chat/3", "pirate"]
     assert load(m, tmp_path / "a", name="same", sha256=mark).sha256 == mark
 
 
 def test_other_files_under_a_name_take_its_place_in_the_engine_too(m: Models, tmp_path: Path) -> None:
     first = load(m, adapter(tmp_path / "a"))
-    second = load(m, adapter(tmp_path / "b", b"others"))
+    second = load(m, adapter(tmp_path / "b", 1.0))
     assert first.served_name != second.served_name
     assert list(m.primary.adapters) == [second.served_name]
     assert m.chat.ask(model="pirate").json()["model"].endswith(second.served_name)
@@ -155,6 +167,28 @@ def test_what_the_engine_could_not_lay_over_its_base_is_refused(
     with pytest.raises(ModelError, match=why):
         load(m, adapter(tmp_path / "a", **config))
     assert m.primary.adapters == {}
+
+
+def test_an_adapter_of_a_narrower_model_is_refused_before_the_engine_takes_it(m: Models, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is 2 by 5, where the layer has 6"):
+        load(m, adapter(tmp_path / "a", wide=5))
+    assert (m.primary.adapters, offered(m)) == ({}, ["thumbwheel-chat/3"])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shape", "why"),
+    [
+        (f"base_model.model.{LAYER}.lora_B.weight", (3, 2), "3 by 2, where the layer has 4"),
+        ("base_model.model.model.layers.9.mlp.up_proj.lora_A.weight", (2, 6), r"no layer model\.layers\.9"),
+        ("base_model.model.model.embed_tokens.lora_embedding_A", (2, 9), "no matrix of a linear layer"),
+        ("base_model.model.packed.lora_B.weight", (9, 2), "where the layer has 8"),
+    ],
+)
+def test_a_matrix_without_its_layer_is_named(matrix: str, shape: tuple[int, int], why: str) -> None:
+    base = {f"{LAYER}.weight": (4, 6), "packed.weight_packed": (8, 1)}
+    assert first_misfit({"base_model.model.packed.lora_A.weight": (2, 50)}, base) is None
+    assert re.search(why, first_misfit({matrix: shape}, base) or "")
+    assert first_misfit({}, base) == "the adapter is empty"
 
 
 def test_a_pickle_is_no_adapter(m: Models, tmp_path: Path) -> None:

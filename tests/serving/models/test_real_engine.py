@@ -18,7 +18,7 @@ from serving.models.options import AdapterOptions, EngineOptions, NgramOptions
 from tests.fakes import served, tiny_model
 from tests.serving.conftest import OPTIONS, RELEASE, parts_of
 from thumbwheel.engine import running_engine
-from thumbwheel.errors import EngineError
+from thumbwheel.errors import ModelError
 from thumbwheel.outbox import Outbox
 from thumbwheel.settings import settings
 
@@ -58,7 +58,7 @@ def test_vllm_serves_base_and_adapters_side_by_side_and_takes_them_while_it_runs
     settings.cache_clear()
     base = tiny_model(tmp_path / "base", hidden=64)
     fitting = random_adapter(base, tmp_path / "fitting")
-    strange = random_adapter(tiny_model(tmp_path / "wider", hidden=128), tmp_path / "strange")
+    strange = random_adapter(tiny_model(tmp_path / "narrow", hidden=32), tmp_path / "strange")
     release = {"model": RELEASE.model, "bundle": RELEASE.bundle}
     options = type(OPTIONS).model_validate(
         {**OPTIONS.model_dump(), "models": {**OPTIONS.models.model_dump(), "engine": WANTED}}
@@ -86,7 +86,7 @@ def test_vllm_serves_base_and_adapters_side_by_side_and_takes_them_while_it_runs
             engine.post("/v1/unload_lora_adapter", json={"lora_name": one.served_name}).raise_for_status()
             assert ask("other") == under
             assert ask() == before
-            with pytest.raises(EngineError, match="the engine refuses"):
+            with pytest.raises(ModelError, match="does not fit"):
                 adapters.load(wish("strange", strange), release, engine)
             assert ask() == before
             adapters.unload("other", engine)
