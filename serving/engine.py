@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import bentoml
-import httpx
 
 from serving.models.arguments import engine_arguments, engine_variables
 from serving.options import load_options
@@ -20,7 +19,6 @@ from thumbwheel.settings import settings
 
 FOLDER = "bundle"
 """The bundle's folder inside the BentoML model, beside BentoML's own description of it."""
-METRICS_SECONDS = 1
 PORT_SECONDS = 30
 """How long an engine that was killed may take to let go of its port."""
 
@@ -52,15 +50,6 @@ class Engine:
         more = engine_arguments(options)
         command = engine_command(bundle, release.model, port, release.window, release.max_streams, more)
         return [sys.executable, "-m", "serving.keeper", *command]
-
-    async def __metrics__(self, own: str) -> str:
-        """Return BentoML's metrics and vLLM's, which BentoML's route of that name else hides."""
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=METRICS_SECONDS) as client:
-                theirs = await client.get(f"http://127.0.0.1:{settings().engine_port}/metrics")
-        except httpx.HTTPError:
-            return own
-        return f"{own}\n{theirs.text}" if theirs.status_code == 200 else own
 
 
 def bundle_folder(release: Release) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sys
@@ -11,10 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.models.counts import counts_of
-from tests.fakes import served
 from tests.serving.conftest import RELEASE
-from tests.serving.models.conftest import AdapterEngine
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.engine import free_port
 from thumbwheel.errors import PortInUseError, ReleaseError
@@ -62,15 +58,6 @@ def test_any_other_bundle_is_refused(engine: Any, bundle: Path) -> None:
 def test_a_stranger_on_the_engines_port_is_named(engine: Any) -> None:
     with socket.create_server(("127.0.0.1", settings().engine_port)), pytest.raises(PortInUseError):
         engine.Engine.inner().__command__()
-
-
-def test_the_metrics_of_the_engine_are_bentomls_and_vllms(engine: Any) -> None:
-    port = settings().engine_port
-    assert asyncio.run(engine.Engine.inner().__metrics__("own 1")) == "own 1"
-    with served(AdapterEngine().app(), port):
-        text = asyncio.run(engine.Engine.inner().__metrics__("own 1\n"))
-    assert text.startswith("own 1\n")
-    assert counts_of(text)["prefix_found"] == 768
 
 
 def test_the_options_of_the_engine_stand_in_its_command_before_those_of_the_environment(
