@@ -38,13 +38,13 @@ def rank_of(folder: Path, options: AdapterOptions) -> int:
         config = json.loads((folder / CONFIG).read_text())
         kind, rank = config["peft_type"], int(config["r"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); save it by peft's save_pretrained.") from None
+        raise ModelError(f"its {CONFIG} cannot be read ({error}); save it by peft's save_pretrained.") from None
     more = [name for name in ("use_dora", "modules_to_save") if config.get(name)]
     more += ["bias"] if config.get("bias", "none") != "none" else []
     if kind != "LORA" or more:
-        raise ModelError(f"{folder} is no plain LoRA adapter ({', '.join([kind, *more])}); train one without.")
+        raise ModelError(f"it is no plain LoRA adapter ({', '.join([kind, *more])}); train one without.")
     if rank > options.rank:
-        raise ModelError(f"{folder} has rank {rank}, more than models.engine.adapters.rank = {options.rank}.")
+        raise ModelError(f"the adapter has rank {rank}, more than models.engine.adapters.rank = {options.rank}.")
     return rank
 
 

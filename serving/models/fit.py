@@ -25,9 +25,7 @@ def refuse_unfit(adapter: Path, bundle: Path) -> None:
     if not base:
         raise ModelError(f"{bundle} holds no *.safetensors, so that no adapter can be held against it.")
     if (misfit := first_misfit(shapes_of(adapter / WEIGHTS), base)) is not None:
-        raise ModelError(
-            f"the adapter in {adapter} does not fit the bundle that is served: {misfit}; train it on that."
-        )
+        raise ModelError(f"the adapter does not fit the bundle that is served: {misfit}; train it on that bundle.")
 
 
 def first_misfit(adapter: Shapes, base: Shapes) -> str | None:

@@ -103,13 +103,14 @@ def test_a_full_queue_is_answered_elsewhere_until_that_is_full_too(tmp_path: Pat
     with models(tmp_path, {"more": {"takes": ["overload"], "answers": 1}}, {"admission": narrow}) as m:
         got: list[httpx.Response] = []
         before = shed()
-        m.primary.delay = m.beside["more"].delay = 0.2
-        first = in_background(m.chat, "a long question " * 3, got)
-        assert eventually(lambda: m.primary.payloads)
+        m.primary.is_held = m.beside["more"].is_held = True
+        first = in_background(m.chat, "one", got)
+        assert eventually(lambda: m.primary.keys)
         second = in_background(m.chat, "another", got)
-        assert eventually(lambda: m.beside["more"].payloads)
+        assert eventually(lambda: m.beside["more"].keys)
         refused = m.chat.ask()
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server_overloaded")
+        m.primary.is_held = m.beside["more"].is_held = False
         first.join(60)
         second.join(60)
         assert {response.json()["model"] for response in got} == {RELEASE.model, "elsewhere/more/more-model"}
