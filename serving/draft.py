@@ -36,6 +36,7 @@ class Draft:
     partition: Partition | None
     wanted: Wanted
     model: str
+    is_streamed: bool = True
     lookup: Lookup | None = None
     text: str = ""
     finish: str = "cancelled"

@@ -73,6 +73,7 @@ class Orchestrator:
             partition=None if earlier or not wanted.is_primary else self._partition(context, guest, payload),
             wanted=wanted,
             model=self.release.model,
+            is_streamed=request.stream,
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
@@ -87,7 +88,7 @@ class Orchestrator:
         try:
             async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
-                    if piece.text and not draft.text:
+                    if piece.text and not draft.text and draft.is_streamed:
                         self._count_first(draft)
                     draft.add(piece)
                     if piece.text:
@@ -120,7 +121,7 @@ class Orchestrator:
             if (said := await self._grounded(draft)) is not None:
                 yield Piece(said, "stop")
                 return
-            async with aclosing(turn.stream(draft.payload)) as stream:
+            async with aclosing(turn.stream(draft.payload, whole=not draft.is_streamed)) as stream:
                 async for piece in stream:
                     draft.model = turn.model
                     yield piece

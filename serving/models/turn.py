@@ -89,15 +89,17 @@ class Turn:
                 raise
         return False
 
-    async def stream(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def stream(self, payload: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of the first answer that begins; what has begun is never taken up by another engine.
+
+        It is asked for `whole` only where no other engine could answer: silence shows in a stream alone.
 
         Raises:
             ApiError: as `Upstream.stream`, of the last engine that was asked.
         """
         while True:
             try:
-                async with aclosing(self._source(payload)) as pieces:
+                async with aclosing(self._source(payload, whole)) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -138,16 +140,16 @@ class Turn:
         logger.warning("%s did not begin to answer (%s); asking %s", failed, error.message, self._engine.name)
         return True
 
-    def _source(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    def _source(self, payload: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
         if (adapter := self._wanted.adapter) is not None:
-            return self._adapted(adapter, {**payload, "model": adapter.served_name})
-        return self._begun({**payload, "model": self._engine.model})
+            return self._adapted(adapter, {**payload, "model": adapter.served_name}, whole)
+        return self._begun({**payload, "model": self._engine.model}, whole)
 
-    async def _adapted(self, adapter: Adapter, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def _adapted(self, adapter: Adapter, body: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
         """Answer by an adapter; an engine that lacks it, as after a restart, is given it first."""
         for is_last in (False, True):
             try:
-                async with aclosing(self._begun(body)) as pieces:
+                async with aclosing(self._begun(body, whole)) as pieces:
                     async for piece in pieces:
                         yield piece
                 return
@@ -162,10 +164,11 @@ class Turn:
         except ThumbwheelError as error:
             raise unavailable(str(error)) from None
 
-    async def _begun(self, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def _begun(self, body: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of an answer, which must begin in time where others could answer."""
         silence = self._patience if self._has_others else None
-        async with aclosing(self._engine.upstream.stream(body)) as pieces:
+        source = self._engine.upstream.stream(body, whole=whole and silence is None)
+        async with aclosing(source) as pieces:
             try:
                 async with asyncio.timeout(silence):
                     first = await _opening(pieces)
