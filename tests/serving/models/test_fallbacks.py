@@ -71,6 +71,13 @@ def test_without_a_next_engine_a_slow_one_is_waited_for(tmp_path: Path) -> None:
         assert said(m.chat.ask())[1] == RELEASE.model
 
 
+def test_a_whole_answer_is_asked_for_whole_only_where_nobody_else_could_answer(tmp_path: Path) -> None:
+    for beside, is_streamed in ((BACKUP, True), ({}, False)):
+        with models(tmp_path / str(is_streamed), beside) as m:
+            m.chat.ask()
+            assert m.primary.payloads[0]["stream"] == is_streamed
+
+
 def test_a_primary_at_rest_is_not_asked(tmp_path: Path) -> None:
     with models(tmp_path, BACKUP, {"breaker": {"failures": 2, "rest_seconds": 600.0}}) as m:
         m.primary.status = 500
