@@ -34,13 +34,14 @@ class Pool:
         self._was_ready = False
 
     def wanted(self, model: str | None, messages: Messages, caller: Caller) -> Wanted:
-        """Return who is to answer a request.
+        """Return who is to answer a request: whoever takes it, or the very version or adapter that it names.
 
         Raises:
             ApiError: 404 for a model that is not there, or not for this caller.
         """
-        if model not in (None, self.release.name, self.release.model):
-            return Wanted(Route((Try(PRIMARY, "asked"),)), self._adapter(str(model), caller))
+        if model not in (None, self.release.name):
+            adapter = None if model == self.release.model else self._adapter(str(model), caller)
+            return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
         kind = kind_of(complexity(messages, self.options.complexity), self.options.complexity)
         return Wanted(route_of(self.options.fallbacks, kind, caller.tenant is not None))
 

@@ -147,6 +147,14 @@ def test_where_the_preferred_engine_fails_the_release_answers(tmp_path: Path) ->
         assert said(m.chat.ask("Hi there")) == ("thumbwheel-chat/3 says: Hi there", RELEASE.model)
 
 
+def test_who_names_the_version_is_answered_by_it_or_not_at_all(tmp_path: Path) -> None:
+    with models(tmp_path, {"other": ["simple", "failure", "overload"]}) as m:
+        assert said(m.chat.ask("Hi there", model="thumbwheel-chat"))[1] == "elsewhere/other/other-model"
+        assert said(m.chat.ask("Hi there", model="thumbwheel-chat/3"))[1] == "thumbwheel-chat/3"
+        m.primary.status = 500
+        assert m.chat.ask("Hi there", model="thumbwheel-chat/3").status_code == 503
+
+
 def test_history_events_and_metrics_say_who_wrote_an_answer(tmp_path: Path) -> None:
     with models(tmp_path, BACKUP) as m:
         m.primary.status = 500
