@@ -60,7 +60,6 @@ class Admission:
             metrics.QUEUE_SECONDS.observe(time.monotonic() - start)
 
     def _full(self, why: str) -> ApiError:
-        metrics.SHED.inc()
         message = f"too many people are asking right now ({why}); please try again in a moment"
         return ApiError(429, message, "server_overloaded", retry_seconds=self.options.retry_seconds)
 

@@ -25,6 +25,7 @@ from serving.guard.guard import Guard
 from serving.history import History, Reply
 from serving.memory.context import Memory
 from serving.memory.session import transcript
+from serving.models.pool import make_pool
 from serving.openai_api import MAX_BODY, ApiError, ChatRequest, FeedbackRequest, parse
 from serving.options import Options
 from serving.orchestrator import Orchestrator
@@ -69,8 +70,9 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         parts = app.state.parts = make_parts()
         admission = Admission(parts.options.admission)
         guard = Guard(parts.options.guard)
+        pool = app.state.pool = make_pool(parts.options, parts.release, parts.upstream, admission)
         app.state.orchestrator = Orchestrator(
-            parts.release, parts.history, parts.upstream, admission, guard, parts.memory, parts.cache, parts.retrieval,
+            parts.release, parts.history, pool, admission, guard, parts.memory, parts.cache, parts.retrieval,
             parts.options.retrieval.shared_tenants,
         )  # fmt: skip
         if parts.cache:
@@ -80,6 +82,7 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         await guard.close()
         if parts.retrieval:
             await parts.retrieval.close()
+        await pool.close()
         await parts.upstream.close()
         parts.on_stop()
 
@@ -116,13 +119,14 @@ async def chat_completions(request: Request) -> Response:
     first = await _unless_gone(request, anext(pieces, None))
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        response: Response = EventStream(events(orchestrator.release, draft, first, pieces, usage))
+        response: Response = EventStream(events(draft, first, pieces, usage))
     else:
         await _unless_gone(request, _drain(pieces))
-        response = JSONResponse(whole(orchestrator.release, draft))
+        response = JSONResponse(whole(draft))
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
+    response.headers["X-Model"] = draft.model
     if draft.lookup:
         response.headers["X-Cache"] = "hit" if draft.is_cached else "miss"
     return guest.mark(response)
@@ -149,10 +153,11 @@ async def feedback(request: Request) -> Response:
 
 
 async def models(request: Request) -> dict[str, Any]:
-    """List the one model that is served."""
-    await request.app.state.parts.entry.guest(request)
-    name = request.app.state.parts.release.model
-    return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"}]}
+    """List the release and the adapters that a caller may ask for."""
+    guest = await request.app.state.parts.entry.guest(request)
+    names = request.app.state.pool.offered(guest.caller)
+    shown = [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"} for name in names]
+    return {"object": "list", "data": shown}
 
 
 async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:
@@ -172,7 +177,8 @@ def release(request: Request) -> dict[str, Any]:
     return dict(request.app.state.parts.release.model_dump(include=shown))
 
 
-def prometheus() -> Response:
+async def prometheus(request: Request) -> Response:
+    await request.app.state.pool.observe()
     return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
 
@@ -181,8 +187,8 @@ def healthz() -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Answer 200 when the engine can answer."""
-    ready = await request.app.state.parts.upstream.is_ready()
+    """Answer 200 when an engine can answer."""
+    ready = await request.app.state.pool.is_ready()
     return PlainTextResponse("ready\n" if ready else "the engine is not ready\n", 200 if ready else 503)
 
 

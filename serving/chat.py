@@ -60,5 +60,13 @@ class Chat:
     engine = bentoml.depends(Engine)
 
     async def __is_ready__(self) -> bool:
-        """Tell whether the engine answers; BentoML's own probe of it may hang, and is off."""
-        return bool(await app.state.parts.upstream.is_ready())
+        """Tell whether an engine answers; BentoML's own probe of it may hang, and is off."""
+        return bool(await app.state.pool.is_ready())
+
+    async def __metrics__(self, own: str) -> str:
+        """Return the metrics; what is asked of the engines now is in them the next time.
+
+        BentoML's route of that name stands before the application's.
+        """
+        await app.state.pool.observe()
+        return own

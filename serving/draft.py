@@ -13,6 +13,7 @@ from serving.cache.semantic import Lookup
 from serving.guard.verdict import Verdict
 from serving.history import Reply
 from serving.memory.context import Context
+from serving.models.turn import Wanted
 from serving.retrieval.sources import citations
 from serving.upstream import Piece
 
@@ -21,7 +22,10 @@ ARM = "control"
 
 @dataclass
 class Draft:
-    """A reply in the making. `partition` is None where no answer may come from the cache, or go there."""
+    """A reply in the making; `model` is who writes it, the release until another engine has begun.
+
+    `partition` is None where no answer may come from the cache, or go there.
+    """
 
     conversation_id: str
     message_id: str
@@ -30,6 +34,8 @@ class Draft:
     replaces: str | None
     payload: dict[str, Any]
     partition: Partition | None
+    wanted: Wanted
+    model: str
     is_streamed: bool = True
     lookup: Lookup | None = None
     text: str = ""
@@ -69,7 +75,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def reply_of(draft: Draft, model: str) -> Reply:
+def reply_of(draft: Draft) -> Reply:
     """Return a draft as the history keeps it."""
     return Reply(
         message_id=draft.message_id,
@@ -78,7 +84,7 @@ def reply_of(draft: Draft, model: str) -> Reply:
         system=draft.context.system,
         reply=draft.text,
         finish=draft.finish,
-        model=model,
+        model=draft.model,
         arm=ARM,
         user=draft.user,
         replaces=draft.replaces,
@@ -89,8 +95,8 @@ def reply_of(draft: Draft, model: str) -> Reply:
     )
 
 
-def answer_of(draft: Draft, model: str) -> Answer:
+def answer_of(draft: Draft) -> Answer:
     """Return a draft as the cache keeps it."""
     question = draft.context.whole[-1]["content"]
     counts = draft.prompt_tokens, draft.reply_tokens
-    return Answer(question, draft.text, draft.finish, *counts, model, draft.user, draft.retrieved)
+    return Answer(question, draft.text, draft.finish, *counts, draft.model, draft.user, draft.retrieved)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import bentoml
 
+from serving.models.arguments import engine_arguments, engine_variables
+from serving.options import load_options
 from serving.release import Release, load_release
 from thumbwheel.bundle import refuse_other
 from thumbwheel.engine import engine_command, engine_environment, require_free
@@ -43,8 +45,10 @@ class Engine:
         refuse_other(bundle, release.bundle)
         port = settings().engine_port
         _wait_free(port)
-        os.environ.update(engine_environment())
-        command = engine_command(bundle, release.model, port, release.window, release.max_streams)
+        options = load_options().models.engine
+        os.environ.update({**engine_environment(), **engine_variables(options)})
+        more = engine_arguments(options)
+        command = engine_command(bundle, release.model, port, release.window, release.max_streams, more)
         return [sys.executable, "-m", "serving.keeper", *command]
 
 

@@ -30,6 +30,19 @@ UNAUTHORISED = Counter("thumbwheel_unauthorised", "Requests refused for their cr
 DEGRADED = Gauge(
     "thumbwheel_degraded", "1 while a part does without its backend", ["part"], multiprocess_mode="livemax"
 )
+ROUTED = Counter("thumbwheel_routed", "Answers begun, by who wrote them and why they were asked", ["model", "why"])
+RESTING = Gauge(
+    "thumbwheel_engine_resting",
+    "1 while an engine is left alone after failures",
+    ["engine"],
+    multiprocess_mode="livemax",
+)
+ENGINE_TOKENS = Gauge(
+    "thumbwheel_engine_tokens",
+    "Tokens since the engine's start, by its own count: looked up and found in its prefix cache, guessed and accepted",
+    ["what"],
+    multiprocess_mode="livemax",
+)
 
 GUARD = Counter("thumbwheel_guard", "Findings of the guardrails", ["layer", "rule", "action"])
 GUARD_SECONDS = Histogram(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from serving.guard.options import GuardOptions
+from serving.models.options import ModelsOptions
 from thumbwheel.errors import ParamsError
 from thumbwheel.knowledge import TENANT
 from thumbwheel.params import Params, load_params, read_params
@@ -168,6 +169,7 @@ class Options(Params):
     memory: MemoryOptions
     cache: CacheOptions
     retrieval: RetrievalOptions
+    models: ModelsOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -189,6 +191,7 @@ def load_options(path: Path | None = None) -> Options:
         memory=load_params("memory", MemoryOptions, path),
         cache=load_params("cache", CacheOptions, path),
         retrieval=load_params("retrieval", RetrievalOptions, path),
+        models=load_params("models", ModelsOptions, path),
     )
     _check_tiers(options, path.name)
     return options

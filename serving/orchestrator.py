@@ -22,12 +22,13 @@ from serving.guard.verdict import Verdict
 from serving.history import FILTERED, History, Messages, Reply
 from serving.memory.context import Asked, Context, Memory
 from serving.memory.tokens import with_system
+from serving.models.pool import Pool
 from serving.openai_api import ApiError, ChatRequest
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
-from serving.upstream import Piece, Upstream
+from serving.upstream import Piece
 
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
@@ -39,7 +40,7 @@ class Orchestrator:
         self,
         release: Release,
         history: History,
-        upstream: Upstream,
+        pool: Pool,
         admission: Admission,
         guard: Guard,
         memory: Memory,
@@ -47,7 +48,7 @@ class Orchestrator:
         retrieval: Retrieval | None,
         shared_tenants: Sequence[str],
     ) -> None:
-        self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
+        self.release, self.history, self.pool, self.admission = release, history, pool, admission
         self.guard, self.memory, self.cache = guard, memory, cache
         self.retrieval, self._shared = retrieval, shared_tenants
 
@@ -58,11 +59,10 @@ class Orchestrator:
             ApiError: 400 for no or misplaced messages or one that is too long, 404 for a model, conversation or message
                 that is not there.
         """
-        if request.model not in (None, self.release.name, self.release.model):
-            raise ApiError(404, f"the model '{request.model}' does not exist", "model_not_found", "model")
         earlier = await self._earlier(request, guest)
         context, verdict = await (self._again(earlier) if earlier else self._context(request, guest))
         payload = self._payload(request, context)
+        wanted = self.pool.wanted(request.model, context.prompt, guest.caller)
         return Draft(
             conversation_id=context.asked.conversation,
             message_id=f"m-{uuid.uuid4().hex}",
@@ -70,7 +70,9 @@ class Orchestrator:
             context=context,
             replaces=earlier.message_id if earlier else None,
             payload=payload,
-            partition=None if earlier else self._partition(context, guest, payload),
+            partition=None if earlier or not wanted.is_primary else self._partition(context, guest, payload),
+            wanted=wanted,
+            model=self.release.model,
             is_streamed=request.stream,
             verdict=verdict,
             tenants=self._tenants(guest),
@@ -115,12 +117,13 @@ class Orchestrator:
                 draft.retrieved = answer.retrieved
                 yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
                 return
-        async with self.admission.place():
+        async with self.pool.turn(draft.wanted) as turn:
             if (said := await self._grounded(draft)) is not None:
                 yield Piece(said, "stop")
                 return
-            async with aclosing(self.upstream.stream(draft.payload, whole=not draft.is_streamed)) as stream:
+            async with aclosing(turn.stream(draft.payload, whole=not draft.is_streamed)) as stream:
                 async for piece in stream:
+                    draft.model = turn.model
                     yield piece
 
     async def _grounded(self, draft: Draft) -> str | None:
@@ -228,19 +231,18 @@ class Orchestrator:
         return self.release.temperature if request.temperature is None else request.temperature
 
     def _count_first(self, draft: Draft) -> None:
-        metrics.FIRST_TOKEN.labels(self.release.model).observe(time.monotonic() - draft.started)
+        metrics.FIRST_TOKEN.labels(draft.model).observe(time.monotonic() - draft.started)
 
     async def _save(self, draft: Draft) -> None:
-        model = self.release.model
-        metrics.REPLIES.labels(draft.finish, model).inc()
+        metrics.REPLIES.labels(draft.finish, draft.model).inc()
         if not draft.is_cached:
-            metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
-            metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
+            metrics.TOKENS.labels("prompt", draft.model).inc(draft.prompt_tokens)
+            metrics.TOKENS.labels("reply", draft.model).inc(draft.reply_tokens)
         with CancelScope(shield=True):
             if draft.text or draft.finish in ("stop", "length"):
-                await self._keep(draft, reply_of(draft, model))
-            if self.cache and draft.lookup and draft.finish in ("stop", "length"):
-                await self.cache.keep(draft.lookup, answer_of(draft, model))
+                await self._keep(draft, reply_of(draft))
+            if self.cache and draft.lookup and draft.model == self.release.model and draft.finish in ("stop", "length"):
+                await self.cache.keep(draft.lookup, answer_of(draft))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:
         with tolerated("history"):

@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from serving.draft import Draft
 from serving.openai_api import DONE, ApiError, chunk, completion, event, text_events
-from serving.release import Release
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +37,10 @@ class EventStream(StreamingResponse):
 
 
 async def events(
-    release: Release, draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
+    draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """Yield an answer as OpenAI streams it, its first piece already at hand."""
-    identity = _identity(release, draft)
+    identity = _identity(draft)
     said = text_events(identity)
     async with aclosing(pieces):
         yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
@@ -61,16 +60,16 @@ async def events(
     yield DONE
 
 
-def whole(release: Release, draft: Draft) -> dict[str, Any]:
+def whole(draft: Draft) -> dict[str, Any]:
     """Return an answer that is not streamed."""
-    return {**completion(_identity(release, draft), draft.text, draft.finish, draft.usage), **_ours(draft)}
+    return {**completion(_identity(draft), draft.text, draft.finish, draft.usage), **_ours(draft)}
 
 
-def _identity(release: Release, draft: Draft) -> dict[str, Any]:
+def _identity(draft: Draft) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{draft.message_id}",
         "created": int(time.time()),
-        "model": release.model,
+        "model": draft.model,
         "conversation_id": draft.conversation_id,
         "message_id": draft.message_id,
     }

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,11 +24,13 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 """Seconds; `sock_read` is the longest silence between two pieces of an answer."""
 WHOLE_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 """Of a whole answer, which is silence until it is there; the admission's deadline ends it."""
+METRICS_TIMEOUT = aiohttp.ClientTimeout(total=2)
 CONNECTIONS = 512
 KEPT_SECONDS = 4
 """How long a connection is kept for the next request: less than the five seconds after which vLLM closes it."""
 RETRY_SECONDS = 2.0
 """What a client is told to wait for an engine that is full or away."""
+AWAY = "the model is not available right now; please try again in a minute"
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,25 @@ class Piece:
     reply_tokens: int = 0
 
 
+class UnknownModelError(ApiError):
+    """The engine lives and has no model of the name that it was asked for."""
+
+
 class Upstream:
     """A client of one engine, at `http://…` or at `file://…`, the socket that BentoML gives a dependency."""
 
-    def __init__(self, url: str, breaker: Breaker) -> None:
+    def __init__(self, url: str, breaker: Breaker, key: str | None = None) -> None:
         self._breaker = breaker
         parts = urlsplit(url)
         self._socket = unquote(parts.path) if parts.scheme == "file" else None
         self._url = "http://engine" if self._socket else url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else None
         self._opened: aiohttp.ClientSession | None = None
+
+    @property
+    def is_resting(self) -> bool:
+        """Tell whether the engine has failed again and again, and is not to be tried yet."""
+        return self._breaker.retry_seconds() > 0
 
     async def stream(self, payload: dict[str, Any], whole: bool = False) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of an answer, or the one that is all of it; closing the iterator cancels it in the engine.
@@ -74,6 +87,26 @@ class Upstream:
             raise
         self._breaker.succeeded()
 
+    def fell_silent(self) -> None:
+        """Count an engine that took a request and did not begin to answer it in time."""
+        self._breaker.failed()
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Have the engine serve the adapter in `folder` as the model `name`, beside its base.
+
+        Raises:
+            ApiError: 503 when it does not.
+        """
+        body = {"lora_name": name, "lora_path": str(folder), "load_inplace": True}
+        try:
+            async with self._session().post(
+                f"{self._url}/v1/load_lora_adapter", json=body, timeout=TIMEOUT
+            ) as response:
+                if response.status != 200:
+                    raise unavailable(f"adapter '{name}': {_message(await response.read())}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(repr(error)) from None
+
     def _session(self) -> aiohttp.ClientSession:
         """Return the session; its connections belong to the loop in which it is first asked for."""
         if self._opened is None:
@@ -82,12 +115,12 @@ class Upstream:
                 connector = aiohttp.UnixConnector(self._socket, limit=CONNECTIONS, keepalive_timeout=KEPT_SECONDS)
             else:
                 connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEPT_SECONDS)
-            self._opened = aiohttp.ClientSession(connector=connector)
+            self._opened = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self._opened
 
     def _judge(self, error: ApiError) -> None:
-        """Count a broken engine; one that refuses a request, or is full, is alive."""
-        if error.status >= 500:
+        """Count a broken engine; one that refuses a request, lacks a model, or is full, is alive."""
+        if error.status >= 500 and not isinstance(error, UnknownModelError):
             self._breaker.failed()
         else:
             self._breaker.succeeded()
@@ -100,6 +133,14 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    async def metrics(self) -> str:
+        """Return the engine's own metrics in Prometheus' text format; empty where it has none to give."""
+        try:
+            async with self._session().get(f"{self._url}/metrics", timeout=METRICS_TIMEOUT) as response:
+                return await response.text() if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError):
+            return ""
+
     async def close(self) -> None:
         if self._opened is not None:
             await self._opened.close()
@@ -108,8 +149,7 @@ class Upstream:
 def unavailable(detail: str, retry_seconds: float = RETRY_SECONDS) -> ApiError:
     """Return the refusal that a user sees when the engine is not there; the detail is for the log."""
     logger.warning("the engine is unavailable: %s", detail)
-    message = "the model is not available right now; please try again in a minute"
-    return ApiError(503, message, "engine_unavailable", retry_seconds=retry_seconds)
+    return ApiError(503, AWAY, "engine_unavailable", retry_seconds=retry_seconds)
 
 
 async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
@@ -170,6 +210,9 @@ def _refusal(status: int, body: bytes) -> ApiError:
     if status == 429:
         message = "too many requests at once; try again in a moment"
         return ApiError(429, message, "rate_limit_exceeded", retry_seconds=RETRY_SECONDS)
+    if status == 404:
+        logger.warning("the engine lacks the model: %s", message)
+        return UnknownModelError(503, AWAY, "engine_unavailable", retry_seconds=RETRY_SECONDS)
     return unavailable(f"status {status}")
 
 

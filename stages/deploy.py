@@ -201,7 +201,8 @@ def _ask(release: Released) -> None:
     Raises:
         ReleaseError: no answer, an empty one, or one of another version.
     """
-    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "temperature": 0, "user": "deploy"}
+    asked = {"model": model_name(release), "messages": [{"role": "user", "content": QUESTION}]}
+    body = {**asked, "max_tokens": 16, "temperature": 0, "user": "deploy"}
     try:
         answer: Any = httpx.post(f"{base_url()}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
         text, model = answer["choices"][0]["message"]["content"], answer["model"]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from thumbwheel.records import is_release
+
 Event = dict[str, Any]
 Key = tuple[str, str]
 """A user and a message: what an opinion is about."""
@@ -59,6 +61,8 @@ def _barred(event: Event, consents: dict[Key, bool], youngest: datetime, opinion
     """Return why an event may not be used, or None."""
     if not (event["consent"] and consents[key_of(event)]):
         return "no_consent"
+    if not is_release(event["model"]):
+        return "other_model"
     if time_of(event) > youngest:
         return "too_young"
     if not event["reply"].strip():

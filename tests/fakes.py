@@ -105,9 +105,9 @@ def served(app: Any, port: int | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def fake_engine() -> Iterator[FakeEngine]:
+def fake_engine(engine: FakeEngine | None = None) -> Iterator[FakeEngine]:
     """Serve a `FakeEngine` for the length of a `with` block."""
-    engine = FakeEngine()
+    engine = engine or FakeEngine()
     with served(engine.app()) as engine.url:
         yield engine
 

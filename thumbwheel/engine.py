@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +25,13 @@ PR_SET_PDEATHSIG = 1
 """From `<sys/prctl.h>`: the signal that a process gets when its parent dies."""
 
 
-def engine_command(model: Path, name: str, port: int, max_length: int, max_streams: int = 32) -> list[str]:
+def engine_command(
+    model: Path, name: str, port: int, max_length: int, max_streams: int = 32, more: Sequence[str] = ()
+) -> list[str]:
     """Return the command line that serves the bundle `model` under `name` on `port`.
 
     `max_length` is the window in tokens, prompt and answer together; `max_streams` how many requests run at once.
+    What `THUMBWHEEL_ENGINE_ARGUMENTS` says comes after the arguments in `more`, and so wins over them.
     """
     settings_ = settings()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
@@ -36,7 +39,7 @@ def engine_command(model: Path, name: str, port: int, max_length: int, max_strea
     command += ["--max-model-len", str(max_length), "--max-num-seqs", str(max_streams), "--dtype", "bfloat16"]
     if settings_.accelerator == "cpu":
         command += ["--enforce-eager"]
-    return command + shlex.split(settings_.engine_arguments)
+    return [*command, *more, *shlex.split(settings_.engine_arguments)]
 
 
 def engine_environment() -> dict[str, str]:

@@ -90,6 +90,9 @@ FEEDBACK = pa.schema(
 )
 """`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces."""
 FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review")
+ELSEWHERE, ADAPTED = "elsewhere/", "+"
+"""Marks in a reply's `model`: it begins with the first where another engine than the release's wrote it, and holds the
+second, before the adapter's name, where the release wrote it under an adapter."""
 
 QUARANTINE = pa.schema(
     [
@@ -186,6 +189,11 @@ def preference_id(prompt: Iterable[Mapping[str, str]], chosen: str, rejected: st
     """Return the SHA-256, in hex, of a pair: its prompt and both replies, byte for byte."""
     parts = [part for message in prompt for part in (message["role"], message["content"])]
     return _digest([part.encode("utf-8", "surrogatepass") for part in (*parts, chosen, rejected)])
+
+
+def is_release(model: str) -> bool:
+    """Tell whether a release by itself wrote what carries this name: no other engine, and no adapter over it."""
+    return not model.startswith(ELSEWHERE) and ADAPTED not in model
 
 
 def user_hash(raw_user: str, key: bytes) -> str:

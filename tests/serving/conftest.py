@@ -90,9 +90,11 @@ class Chat:
 
 
 @contextmanager
-def chatting(folder: Path, options: Options, retrieval: Retrieval | None = None) -> Iterator[Chat]:
+def chatting(
+    folder: Path, options: Options, retrieval: Retrieval | None = None, engine: FakeEngine | None = None
+) -> Iterator[Chat]:
     """Serve chats with these options for the length of a `with` block."""
-    with fake_engine() as engine:
+    with fake_engine(engine) as engine:
         outbox, history = Outbox(folder / "outbox.db"), SqliteHistory(folder / "history.db")
         app = create_app(lambda: parts_of(history, engine.url, outbox, options, folder, retrieval))
         with served(app) as url, httpx.Client(base_url=url, timeout=60) as http:

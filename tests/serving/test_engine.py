@@ -58,3 +58,12 @@ def test_any_other_bundle_is_refused(engine: Any, bundle: Path) -> None:
 def test_a_stranger_on_the_engines_port_is_named(engine: Any) -> None:
     with socket.create_server(("127.0.0.1", settings().engine_port)), pytest.raises(PortInUseError):
         engine.Engine.inner().__command__()
+
+
+def test_the_options_of_the_engine_stand_in_its_command_before_those_of_the_environment(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THUMBWHEEL_ENGINE_ARGUMENTS", "--no-enable-prefix-caching")
+    settings.cache_clear()
+    command = engine.Engine.inner().__command__()
+    assert command.index("--enable-prefix-caching") < command.index("--no-enable-prefix-caching")

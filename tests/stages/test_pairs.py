@@ -415,3 +415,18 @@ def test_without_any_feedback_the_tables_are_empty(place: Path) -> None:
 def test_without_the_input_file_the_message_says_how_to_make_it(place: Path) -> None:
     with pytest.raises(PinError, match=r"stages\.observe"):
         main()
+
+
+@pytest.mark.parametrize("model", ["elsewhere/backup/big", "thumbwheel-chat/3+pirate@0123456789ab"])
+def test_what_another_model_wrote_makes_no_pair_and_no_example(model: str) -> None:
+    result = pairs_of(feedback_event(model=model), edit(model=model), review(model=model))
+
+    assert (result.preferences, result.unpaired) == ([], [])
+    assert result.rejections["other_model"] == 3
+
+
+def test_a_regeneration_by_another_model_is_no_better_reply() -> None:
+    result = pairs_of(feedback_event(), regenerated(model="elsewhere/backup/big"))
+
+    assert result.preferences == []
+    assert [event["message_id"] for event in result.unpaired] == ["m-1"]

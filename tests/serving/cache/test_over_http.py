@@ -13,8 +13,9 @@ from serving.cache.semantic import make_cache
 from serving.memory.assembly import _sessions
 from serving.options import MemoryOptions
 from serving.sentences import Sentences
-from tests.fakes import word_vectors
+from tests.fakes import fake_engine, word_vectors
 from tests.serving.conftest import OPTIONS, Chat, chatting, options_with
+from tests.serving.models.conftest import fallback
 from tests.serving.test_limits import redis_port as redis_port  # the fixture of a real Redis
 from thumbwheel.errors import SettingsError
 from thumbwheel.settings import settings
@@ -149,3 +150,16 @@ def test_a_cache_or_sessions_in_redis_want_a_redis(tmp_path: Path, monkeypatch: 
         make_cache(options_with(cache=cache))
     with pytest.raises(SettingsError, match="keeps sessions in Redis"):
         _sessions(MemoryOptions(**{**OPTIONS.memory.model_dump(), "session": session}), OPTIONS)
+
+
+def test_what_another_engine_wrote_is_not_kept(tmp_path: Path) -> None:
+    with fake_engine() as backup:
+        beside = fallback("backup", backup.url, ["failure"])
+        wanted = {"limits": LIMITS, "cache": {"enabled": True}, "models": {"fallbacks": [beside]}}
+        with chatting(tmp_path, options_with(**wanted)) as chat:
+            chat.engine.status = 500
+            assert "backup" in chat.ask("What is the hub?", temperature=0).json()["model"]
+            chat.engine.status = 200
+            second = chat.ask("What is the hub?", temperature=0)
+            assert (second.headers["X-Cache"], second.json()["model"]) == ("miss", "thumbwheel-chat/3")
+            assert chat.ask("What is the hub?", temperature=0).headers["X-Cache"] == "hit"

@@ -1,0 +1,1 @@
+"""The models behind the chat: the release's engine, its adapters, fallbacks, and which of them answers."""

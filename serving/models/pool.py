@@ -1,0 +1,115 @@
+"""The pool: the release's engine with its adapters, the engines beside it, and who of them is to answer a request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from serving import metrics
+from serving.access import Caller
+from serving.admission import Admission
+from serving.breaker import Breaker
+from serving.history import Messages
+from serving.models.complexity import complexity, kind_of
+from serving.models.counts import counts_of
+from serving.models.options import FallbackOptions, ModelsOptions
+from serving.models.routing import PRIMARY, Route, Try, route_of
+from serving.models.shelf import Adapter, Shelf, adapter_shelf
+from serving.models.turn import Engine, Turn, Wanted
+from serving.openai_api import ApiError
+from serving.options import AdmissionOptions, Options
+from serving.release import Release
+from serving.upstream import Upstream
+from thumbwheel.errors import SettingsError
+from thumbwheel.records import ELSEWHERE
+
+
+class Pool:
+    """The release's engine with its adapters, and those that stand in for it."""
+
+    def __init__(self, release: Release, options: ModelsOptions, engines: Sequence[Engine], shelf: Shelf) -> None:
+        self.release, self.options, self.shelf = release, options, shelf
+        self.engines = {engine.name: engine for engine in engines}
+        self._was_ready = False
+
+    def wanted(self, model: str | None, messages: Messages, caller: Caller) -> Wanted:
+        """Return who is to answer a request: whoever takes it, or the very version or adapter that it names.
+
+        Raises:
+            ApiError: 404 for a model that is not there, or not for this caller.
+        """
+        if model not in (None, self.release.name):
+            adapter = None if model == self.release.model else self._adapter(str(model), caller)
+            return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
+        kind = kind_of(complexity(messages, self.options.complexity), self.options.complexity)
+        return Wanted(route_of(self.options.fallbacks, kind, caller.tenant is not None))
+
+    def offered(self, caller: Caller) -> list[str]:
+        """Return the names of the models that a caller may ask for, the release first."""
+        return [self.release.model, *(one.name for one in self._adapters() if one.is_for(caller.tier, caller.tenant))]
+
+    @asynccontextmanager
+    async def turn(self, wanted: Wanted) -> AsyncIterator[Turn]:
+        """Hold a place at the first engine that has one, for the length of a `with` block.
+
+        Raises:
+            ApiError: 429 with Retry-After, when the queue is full or the wait is over, and no other engine takes it.
+        """
+        async with AsyncExitStack() as place:
+            turn = Turn(self.engines, wanted, place, self.shelf, self.options.first_token_seconds)
+            await turn.enter()
+            yield turn
+
+    async def is_ready(self) -> bool:
+        """Tell whether the release's engine answers, or, once it has, another that takes failures may."""
+        if await self.engines[PRIMARY].upstream.is_ready():
+            self._was_ready = True
+            return True
+        behind = [self.engines[one.name] for one in self.options.fallbacks if "failure" in one.takes]
+        return self._was_ready and any(not engine.upstream.is_resting for engine in behind)
+
+    async def observe(self) -> None:
+        """Bring the metrics of the engines up to date: who rests, and what vLLM counts of its caches and guesses."""
+        for name, engine in self.engines.items():
+            metrics.RESTING.labels(name).set(engine.upstream.is_resting)
+        for what, tokens in counts_of(await self.engines[PRIMARY].upstream.metrics()).items():
+            metrics.ENGINE_TOKENS.labels(what).set(tokens)
+
+    async def close(self) -> None:
+        """Close the clients of the engines beside the release's own."""
+        for name, engine in self.engines.items():
+            if name != PRIMARY:
+                await engine.upstream.close()
+
+    def _adapter(self, name: str, caller: Caller) -> Adapter:
+        found = next((one for one in self._adapters() if one.name == name), None)
+        if found is None or not found.is_for(caller.tier, caller.tenant):
+            raise ApiError(404, f"the model '{name}' does not exist", "model_not_found", "model")
+        return found
+
+    def _adapters(self) -> list[Adapter]:
+        """Return the adapters that were made for the bundle which is served; none where the engine has no room."""
+        if self.options.engine.adapters is None:
+            return []
+        return [one for one in self.shelf.read().values() if one.bundle == self.release.bundle]
+
+
+def make_pool(options: Options, release: Release, upstream: Upstream, admission: Admission) -> Pool:
+    """Return the pool that the options ask for, the release's engine and its queue in front.
+
+    Raises:
+        SettingsError: the variable that holds an engine's key is not set.
+    """
+    primary = Engine(PRIMARY, release.model, release.model, upstream, admission)
+    others = [_fallback(one, options) for one in options.models.fallbacks]
+    return Pool(release, options.models, [primary, *others], adapter_shelf())
+
+
+def _fallback(one: FallbackOptions, options: Options) -> Engine:
+    if one.key is not None and not os.environ.get(one.key):
+        raise SettingsError(f"serving.yaml: the key of '{one.name}' is to be in {one.key}, which is not set.")
+    upstream = Upstream(one.url, Breaker(options.breaker), os.environ[one.key] if one.key else None)
+    places = {"answers": one.answers, "waiting": 0}
+    admission = Admission(AdmissionOptions(**{**options.admission.model_dump(), **places}))
+    return Engine(one.name, one.model, f"{ELSEWHERE}{one.name}/{one.model}", upstream, admission)
