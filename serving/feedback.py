@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from serving.draft import now
@@ -50,22 +48,6 @@ def kind_of(request: FeedbackRequest, reply: Reply) -> str:
     if request.correction is not None:
         return "edit"
     return "regeneration" if reply.replaces and request.rating == "up" else "rating"
-
-
-def user_key(path: Path) -> bytes:
-    """Return the key of the users' hashes, made once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    if not path.exists():
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(os.urandom(32))
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            pass
-        finally:
-            part.unlink()
-    return path.read_bytes()
 
 
 def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> dict[str, Any]:

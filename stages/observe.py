@@ -91,6 +91,7 @@ def main() -> None:
         "sources.json": {"sources": observed_sources()},
         "questions.json": {"sets": observed_questions()},
         "documents.json": observed_documents(),
+        "forgotten.json": observed_forgotten(),
         "feedback.json": observed_feedback(),
     }
     changed = [name for name, value in found.items() if write_changed(settings().inputs / name, value)]
@@ -104,6 +105,16 @@ def observed_sources() -> list[dict[str, Any]]:
 
     sources = load_params("ingest", IngestParams).sources
     return [{"name": source.name, "uri": source.uri, "files": list_files(source)} for source in sources]
+
+
+def observed_forgotten() -> dict[str, Any]:
+    """Return the marks of those who were forgotten, and by which key they were made."""
+    from thumbwheel import forgotten
+    from thumbwheel.lake import newest
+
+    rows = newest(forgotten.TABLE)
+    known = [] if rows is None else sorted({(row["mark"], row["key"]) for row in rows.to_pylist()})
+    return {"forgotten": [{"mark": mark, "key": key} for mark, key in known]}
 
 
 def observed_questions() -> list[dict[str, Any]]:

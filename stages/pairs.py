@@ -26,6 +26,7 @@ from stages.best_of_n import BestOfNParams, Resampled, resample
 from stages.evidence import Event, Evidence, Key, key_of, opinion_of, time_of, weigh, when
 from thumbwheel.command import run
 from thumbwheel.errors import PinError
+from thumbwheel.forgotten import REASON, Forgotten, observed
 from thumbwheel.lake import Pin, TablePin, read_table, write_pin, write_table
 from thumbwheel.params import Params, load_params
 from thumbwheel.records import FEEDBACK, OBJECTIVES, ORIGINS, PREFERENCE, preference_id, to_table
@@ -37,6 +38,7 @@ Resample = Callable[[Sequence[Event]], list[Resampled]]
 UNSAFE = "unsafe"
 """The reason that makes a pair one for the objective `safe`."""
 LICENCE = "consented-feedback"
+NOBODY = Forgotten()
 
 
 class Weights(Params):
@@ -66,14 +68,17 @@ class Pairs:
     rejections: Counter[str] = field(default_factory=Counter)
 
 
-def make_pairs(events: Iterable[Event], params: PairsParams, resample: Resample) -> Pairs:
-    """Return what feedback events give; their order does not matter.
+def make_pairs(
+    events: Iterable[Event], params: PairsParams, resample: Resample, refused: Forgotten = NOBODY
+) -> Pairs:  # fmt: skip
+    """Return what feedback events give, but those of users who were forgotten; their order does not matter.
 
     `resample` is given the disliked events that no user and no reviewer has mended, newest first, and returns a better
     reply or the reason for none, in the same order.
     """
     result, age = Pairs(), timedelta(hours=params.minimum_age_hours)
-    evidence = weigh(_distinct(events, result.rejections), age, result.rejections)
+    remembered = [event for event in events if not _refuse(event, refused, result.rejections)]
+    evidence = weigh(_distinct(remembered, result.rejections), age, result.rejections)
     dislikes = _capped(evidence.disliked.values(), params.cap_per_user, result.rejections)
     found = {key_of(event): _better(event, evidence, result.rejections) for event in dislikes}
     open_ = [event for event in dislikes if found[key_of(event)] is None]
@@ -165,6 +170,12 @@ def _unpaired(
     return alone + _capped(likes, params.cap_per_user, rejections)
 
 
+def _refuse(event: Event, refused: Forgotten, rejections: Counter[str]) -> bool:
+    if is_refused := refused.holds(event["user"]):
+        rejections[REASON] += 1
+    return is_refused
+
+
 def _distinct(events: Iterable[Event], rejections: Counter[str]) -> list[Event]:
     unique: dict[str, Event] = {}
     for event in sorted(events, key=when):
@@ -212,7 +223,7 @@ def main() -> None:
 
     params, events = load_params("pairs", PairsParams), read_feedback()
     with stage_run("pairs", params) as tracked:
-        result = make_pairs(events, params, partial(resample, params=params.best_of_n))
+        result = make_pairs(events, params, partial(resample, params=params.best_of_n), observed())
         tables = {
             "preferences": write_table("pairs_preferences", to_table(result.preferences, PREFERENCE)),
             "unpaired": write_table("pairs_unpaired", to_table(result.unpaired, FEEDBACK)),

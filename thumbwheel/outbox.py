@@ -116,6 +116,15 @@ class Outbox:
             marks = ",".join("?" * len(offsets))
             self._query(f"UPDATE events SET sent = 1 WHERE offset IN ({marks})", tuple(offsets))
 
+    def erase(self, event_ids: Sequence[str]) -> int:
+        """Delete events, out of the file and its write-ahead log; return how many there were."""
+        with self._guarded(), self._lock:
+            self._db.execute("PRAGMA secure_delete=ON")
+            gone = sum(self._db.execute("DELETE FROM events WHERE event_id = ?", (e,)).rowcount for e in event_ids)
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
     def close(self) -> None:
         with self._lock:
             self._db.close()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
-from serving.feedback import user_key
 from serving.guard.guard import Guard
 from tests.serving.conftest import OPTIONS, Chat
 from tests.serving.guard.test_reply import screened
@@ -111,15 +109,6 @@ def test_an_outbox_that_cannot_be_written_is_a_503(chat: Chat, monkeypatch: pyte
     monkeypatch.setattr(chat.outbox, "append", full)
     response = chat.rate(answer, rating="up")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "feedback_unavailable")
-
-
-def test_the_users_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "user.key"
-    first = user_key(path)
-    assert user_key(path) == first
-    assert len(first) == 32
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [p.name for p in path.parent.iterdir()] == ["user.key"]
 
 
 TEXT = strategies.text(min_size=1, max_size=60).filter(
