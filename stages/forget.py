@@ -61,9 +61,10 @@ BEYOND = (
 def trace(user: str) -> Traces:
     """Return what is known of a user, gathered from the stores that name them."""
     traces = Traces(user, hashes_of(user), source_salt())
-    stores.note_elsewhere(traces)
+    stores.note_chat(traces)
+    stores.note_waiting(traces)
     tables.gather(traces)
-    stores.note_elsewhere(traces)
+    stores.note_waiting(traces)  # for events of others on what the tables told to be theirs
     return traces
 
 
@@ -128,7 +129,7 @@ def look(user: str) -> None:
 
 def _show(found: Sequence[Found]) -> None:
     for one in found:
-        print(f"{one.place:<18} {one.count:>6}  {one.what}")
+        print(f"{one.place:<18} {one.number:>6}  {one.what}")
     if not found:
         print("nothing of this user was found")
 
@@ -171,9 +172,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("user", nargs="?", help="a name, key:ID, jwt:SUBJECT, session:COOKIE, or a hash u-…")
     parser.add_argument("--yes", action="store_true", help="let it go; without it, only look")
     parser.add_argument("--verify", type=Path, metavar="FILE", help="check a receipt")
-    parser.add_argument(
-        "--public-key", help="of who signed, in hex; that of this installation unless given"
-    )
+    parser.add_argument("--public-key", help="of who signed, in hex; that of this installation unless given")
     wish = parser.parse_args()
     if not wish.verify and not (wish.user or "").strip():
         parser.error("name the user")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 
 class Found(NamedTuple):
-    """So many things of one place: `what` names a table, file or store, `count` its rows, lines, files or records."""
+    """So many things of one place: `what` names a table, file or store, `number` its rows, lines, files or records."""
 
     place: str
     what: str
-    count: int
+    number: int

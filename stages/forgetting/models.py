@@ -33,10 +33,9 @@ def models(traces: Traces, marks: Collection[str]) -> list[Model]:
     taught, counted, pinned = census.bundles_of(marks), census.counted(), _pinned_with(traces)
     found = []
     for version in _versions():
-        learnt = version.tags.get("bundle") in taught or (
-            pinned is not None and version.tags.get("pin.split") == pinned
-        )
-        unknown = version.tags.get("bundle") not in counted and not learnt
+        bundle, split = version.tags.get("bundle"), version.tags.get("pin.split")
+        learnt = bundle in taught or (pinned is not None and split == pinned)
+        unknown = bundle not in counted and not learnt
         if learnt or unknown:
             found.append(Model(int(version.version), _aliases(version), "yes" if learnt else "unknown"))
     return sorted(found)

@@ -74,11 +74,9 @@ def bury(traces: Traces, erase: bool) -> Iterator[Found]:
 
 
 def service(traces: Traces, erase: bool) -> Iterator[Found]:
-    """Look at, or empty, what the chat service keeps: history, profile, recall, sessions and cached answers."""
-    said = ask_service(traces.users, erase)
-    for store, count in sorted(said["counts"].items()):
-        if count:
-            yield Found("chat service", store, count)
+    """Empty what the chat service keeps: history, profile, recall, sessions and cached answers."""
+    counts = ask_service(traces.users, True)["counts"] if erase else traces.chat
+    yield from (Found("chat service", store, count) for store, count in sorted(counts.items()) if count)
     if erase:
         yield from _running_service(traces.users)
 
@@ -146,13 +144,16 @@ def artifact_folders() -> list[Path]:
     return [folder] if folder and folder.is_dir() else []
 
 
-def note_elsewhere(traces: Traces) -> None:
-    """Take in what outbox and chat history tell of the user."""
+def note_waiting(traces: Traces) -> None:
+    """Take in what the outbox tells of the user."""
     for event in theirs_waiting(traces):
         traces.note(event)
+
+
+def note_chat(traces: Traces) -> None:
+    """Take in what the chat's history tells of the user."""
     said = ask_service(traces.users, False)
+    traces.chat = said["counts"]
     traces.conversations |= set(said["conversations"])
     traces.ids |= set(said["messages"])
     traces.texts |= {text for text in said["texts"] if len(text.strip()) >= LEAST}
-    for event in theirs_waiting(traces):
-        traces.note(event)

@@ -1,4 +1,4 @@
-"""A user's rows in the lake's tables: found in all files of all versions, and taken out of the newest and the history."""
+"""A user's rows in the lake: found in all files of all versions, taken out of the newest one and of the history."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages import census, collect
-from stages.erase import let_go
+from stages.erase import AS_USUAL, let_go
 from stages.forgetting.found import Found
 from stages.forgetting.traces import Traces, forget_common, theirs
 from thumbwheel import forgotten
+from thumbwheel.fingerprint import plain_schema
 from thumbwheel.lake import TablePin, read_pin, read_table, uri, write_table
 from thumbwheel.settings import settings
 from thumbwheel.versions import FINGERPRINT
@@ -36,7 +37,7 @@ def table_names() -> list[str]:
 
 
 def gather(traces: Traces) -> None:
-    """Follow the user through all tables: what bears their hash leads to conversations, and these to what came of them."""
+    """Follow the user through all tables: what bears their hash leads to conversations, these to what came of them."""
     known = -1
     while traces.size > known:
         known = traces.size
@@ -84,14 +85,19 @@ def stale_pins() -> list[str]:
 
 
 def _delete(table: DeltaTable, rows: pa.Table, key: tuple[str, ...]) -> None:
-    """Delete rows by their key; how far the outbox was read is said again, for the log that said it goes."""
+    """Delete rows by their key.
+
+    A commit behind the deletions lets the log of them go, for it names the rows. It says again how far the outbox was
+    read, which the log that goes had said.
+    """
     from deltalake import CommitProperties
 
-    said = {collect.OFFSET: commit[collect.OFFSET] for commit in table.history() if collect.OFFSET in commit}
-    properties = CommitProperties(custom_metadata=said)
+    said = next((commit[collect.OFFSET] for commit in table.history() if collect.OFFSET in commit), None)
+    properties = CommitProperties(custom_metadata={collect.OFFSET: said} if said else {})
     for row in rows.select(list(key)).to_pylist():
         predicate = " AND ".join(f"{name} = {_literal(value)}" for name, value in row.items())
-        table.delete(predicate, commit_properties=properties)
+        table.delete(predicate)
+    table.alter.set_table_properties(AS_USUAL, commit_properties=properties)
 
 
 def _literal(value: Any) -> str:
@@ -134,7 +140,8 @@ def _files(name: str) -> Iterator[tuple[str, pa.Table]]:
     for path in sorted(files.find(f"{lake}/{name}")):
         if path.endswith(".parquet") and "/_delta_log/" not in path:
             with files.open(path) as file:
-                yield path, pq.read_table(file)
+                rows = pq.read_table(file)
+            yield path, rows.cast(plain_schema(rows.schema))
 
 
 def _lake() -> tuple[Any, str]:

@@ -18,12 +18,15 @@ import pyarrow.compute as pc
 
 LEAST = 12
 """Characters of a text or line that may stand for somebody."""
+LEAST_NAME = 6
 PREFIX = 60
 """Characters of a text by which it is found where it may be cut short."""
 IDS = ("id", "event_id", "message_id")
 SPOKEN = ("messages", "prompt")
 """Columns of messages."""
 SAID = ("chosen", "rejected", "reply", "correction", "reason")
+OWNED = "user|user_id|id|conversation_id|message_id|event_id"
+"""Keys of a row whose value says whose it is."""
 ROWS = ("row", "detail", "meta")
 """Columns that hold what a row was made from."""
 TOKEN = re.compile(rb"[A-Za-z0-9_-]{3,}")
@@ -43,6 +46,8 @@ class Traces:
     texts: set[str] = field(default_factory=set)
     replies: set[str] = field(default_factory=set)
     exchanges: set[str] = field(default_factory=set)
+    chat: dict[str, int] = field(default_factory=dict)
+    """Records of the chat service's stores, by store."""
 
     @property
     def size(self) -> int:
@@ -53,10 +58,11 @@ class Traces:
         return frozenset(word.encode("utf-8", "surrogatepass") for word in self.users | self.conversations | self.ids)
 
     def raw_name(self) -> re.Pattern[bytes]:
-        """Return what finds the user's own name, where it is no part of a longer one."""
+        """Return what finds the user's own name as a word; a short one only where it stands as a user's."""
         names = {self.raw, json.dumps(self.raw)[1:-1], html.escape(self.raw)}
         either = b"|".join(re.escape(name.encode("utf-8", "surrogatepass")) for name in sorted(names))
-        return re.compile(rb"(?<![\w.@+-])(?:" + either + rb")(?![\w@+-])")
+        before = rb"(?<![\w.@+-])" if len(self.raw) >= LEAST_NAME else rb"""user(?:_id)?["']?\s*[:=]\s*["']?"""
+        return re.compile(before + rb"(?:" + either + rb")(?![\w@+-])")
 
     def passages(self) -> frozenset[bytes]:
         """Return what the user said, line by line, as it may stand in a file: plain, in JSON, in HTML."""
@@ -102,7 +108,7 @@ def theirs(rows: pa.Table, traces: Traces) -> pa.Array:
 
     A row that is of another user, and only says the same, is not.
     """
-    found = pa.array([False] * rows.num_rows)
+    found = pa.array([False] * rows.num_rows, pa.bool_())
     owned = "user" in rows.column_names and not pa.types.is_null(rows["user"].type)
     unowned = rows["user"].is_null() if owned else True
     for field_ in rows.schema:
@@ -138,22 +144,22 @@ def _among(column: pa.ChunkedArray, words: Iterable[str]) -> pa.ChunkedArray:
 def _mentions(column: pa.ChunkedArray, traces: Traces) -> pa.ChunkedArray:
     """Return which texts of rows name the user as theirs; a row that was cut short or torn may be no JSON."""
     names = "|".join(re.escape(json.dumps(name)[1:-1]) for name in sorted({traces.raw, *traces.users, *traces.ids}))
-    pattern = (
-        rf"""(?:user|user_id|id|conversation_id|message_id|event_id)["']?\s*[:=]\s*["']?(?:{names})(?:["',}}\s]|$)"""
-    )
+    pattern = rf"""(?:{OWNED})["']?\s*[:=]\s*["']?(?:{names})(?:["',}}\s]|$)"""
     return pc.fill_null(pc.match_substring_regex(column, pattern), False)
 
 
 def _exchanged(rows: pa.Table, traces: Traces) -> pa.Array:
     reply = next((name for name in ("reply", "rejected") if name in rows.column_names), None)
     if reply is None or "prompt" not in rows.column_names or not traces.replies:
-        return pa.array([False] * rows.num_rows)
+        return pa.array([False] * rows.num_rows, pa.bool_())
     near = _among(rows[reply], traces.replies).to_pylist()
     places = [place for place, is_near in enumerate(near) if is_near]
     found = [False] * rows.num_rows
-    for place, row in zip(places, rows.select(["prompt", reply]).take(places).to_pylist(), strict=True):
+    for place, row in zip(
+        places, rows.select(["prompt", reply]).take(pa.array(places, pa.int64())).to_pylist(), strict=True
+    ):
         found[place] = exchange(row["prompt"], row[reply]) in traces.exchanges
-    return pa.array(found)
+    return pa.array(found, pa.bool_())
 
 
 def _texts(column: pa.ChunkedArray) -> Iterator[pa.Array]:

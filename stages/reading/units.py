@@ -60,14 +60,8 @@ class Unit(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where its rows are kept."""
-        told = [
-            self.source.model_dump(),
-            dict(self.file),
-            self.params.model_dump(),
-            self.stretch,
-            _code(),
-            self.refused.digest,
-        ]
+        settled = [self.source.model_dump(), dict(self.file), self.params.model_dump(), self.refused.digest]
+        told = [*settled, self.stretch, _code()]
         return kept() / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:40]
 
     @property
