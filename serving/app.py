@@ -39,7 +39,7 @@ from thumbwheel.errors import StoreError
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
-PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "icon.svg")
+PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "spans.js", "icon.svg")
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 T = TypeVar("T")

@@ -270,6 +270,7 @@ def _merge(name: str, rows: pa.Table, key: tuple[str, ...], metadata: dict[str, 
             " AND ".join(f"known.{column} = new.{column}" for column in key),
             source_alias="new",
             target_alias="known",
+            merge_schema=True,
             commit_properties=CommitProperties(custom_metadata=metadata),
         )
         try:

@@ -14,6 +14,9 @@ from typing import Any
 Event = dict[str, Any]
 Key = tuple[str, str]
 """A user and a message: what an opinion is about."""
+UNSAFE = "unsafe"
+MARKED = {"wrong": "wrong", "toxic": UNSAFE}
+"""The reasons that marked spans of a reply stand for."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,22 @@ def _file(event: Event, evidence: Evidence) -> None:
         evidence.liked[key] = event
     if event["kind"] == "edit" and opinion == "down":
         evidence.edits[key] = event
-    if event["reason"]:
-        evidence.reasons[key].add(event["reason"])
+    evidence.reasons[key] |= reasons_of(event)
     if event["replaces"]:
         evidence.successors[key[0], event["replaces"]].append(event["message_id"])
 
 
 def opinion_of(event: Event) -> str | None:
-    """Return `up`, `down` or None for what a user's event says; an edit without a thumb is a dislike."""
+    """Return `up`, `down` or None for what a user's event says; an edit or marks without a thumb are a dislike."""
     if event["kind"] == "review":
         return None
-    return event["rating"] or ("down" if event["kind"] == "edit" else None)
+    return event["rating"] or ("down" if event["kind"] == "edit" or event.get("spans") else None)
+
+
+def reasons_of(event: Event) -> set[str]:
+    """Return what a user's event names as wrong with a reply, by its reason and by its marked spans."""
+    marked = {MARKED[span["label"]] for span in event.get("spans") or ()}
+    return marked | ({event["reason"]} if event["reason"] else set())
 
 
 def key_of(event: Event) -> Key:

@@ -23,11 +23,11 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from stages.best_of_n import BestOfNParams, Resampled, resample
-from stages.evidence import Event, Evidence, Key, key_of, opinion_of, time_of, weigh, when
+from stages.evidence import UNSAFE, Event, Evidence, Key, key_of, opinion_of, time_of, weigh, when
 from thumbwheel.command import run
 from thumbwheel.errors import PinError
 from thumbwheel.forgotten import REASON, Forgotten, observed
-from thumbwheel.lake import Pin, TablePin, read_table, write_pin, write_table
+from thumbwheel.lake import Pin, TablePin, conform, read_table, write_pin, write_table
 from thumbwheel.params import Params, load_params
 from thumbwheel.records import FEEDBACK, OBJECTIVES, ORIGINS, PREFERENCE, preference_id, to_table
 from thumbwheel.settings import settings
@@ -35,8 +35,6 @@ from thumbwheel.settings import settings
 Row = dict[str, Any]
 Resample = Callable[[Sequence[Event]], list[Resampled]]
 
-UNSAFE = "unsafe"
-"""The reason that makes a pair one for the objective `safe`."""
 LICENCE = "consented-feedback"
 NOBODY = Forgotten()
 
@@ -215,7 +213,7 @@ def read_feedback() -> list[Event]:
         raise PinError(f"{path} is missing; write it first: python -m stages.observe.") from None
     except ValidationError:
         raise PinError(f"{path} is damaged; write it again: python -m stages.observe.") from None
-    return [] if pin.version < 0 else read_table(pin).to_pylist()
+    return [] if pin.version < 0 else conform(read_table(pin), FEEDBACK).to_pylist()
 
 
 def main() -> None:

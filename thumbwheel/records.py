@@ -69,6 +69,8 @@ THUMB = pa.schema(
     ]
 )
 """A reply that was liked or not, for which there is no other to compare it with."""
+SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())])
+SPAN_LABELS = ("wrong", "toxic")
 FEEDBACK = pa.schema(
     [
         ("event_id", pa.string()),
@@ -86,9 +88,12 @@ FEEDBACK = pa.schema(
         ("arm", pa.string()),
         ("consent", pa.bool_()),
         ("created_at", pa.string()),
+        ("spans", pa.list_(SPAN)),
     ]
 )
-"""`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces."""
+"""`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces. A span
+of `spans` are the characters `start` to `end` (not included) of the reply, in Unicode code points, marked as `label`;
+tables of before there were spans lack the column."""
 FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review")
 
 QUARANTINE = pa.schema(

@@ -59,6 +59,16 @@ def test_a_disliked_second_try_is_a_plain_rating(chat: Chat) -> None:
     assert [e["kind"] for e in chat.events()] == ["rating"]
 
 
+def test_marked_words_reach_the_event_as_characters_of_the_reply(chat: Chat) -> None:
+    chat.engine.text = "🌱 The moon is green."
+    span = {"start": 2, "end": 10, "label": "wrong"}
+    assert chat.rate(chat.ask().json(), spans=[span]).status_code == 201
+    (event,) = chat.events()
+    assert event["spans"] == [span]
+    assert event["reply"][2:10] == "The moon"
+    assert (event["kind"], event["rating"]) == ("rating", None)
+
+
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [
@@ -68,6 +78,10 @@ def test_a_disliked_second_try_is_a_plain_rating(chat: Chat) -> None:
         ({"rating": "up", "consent": "maybe"}, 400, "invalid_value"),
         ({"rating": "up", "stars": 5}, 400, "unknown_parameter"),
         ({"rating": "up", "reply": "forged"}, 400, "unknown_parameter"),
+        ({"spans": []}, 400, "invalid_value"),
+        ({"spans": [{"start": 0, "end": 15, "label": "wrong"}]}, 400, "invalid_value"),
+        ({"spans": [{"start": 3, "end": 3, "label": "toxic"}]}, 400, "invalid_value"),
+        ({"spans": [{"start": 0, "end": 2, "label": "dull"}]}, 400, "invalid_value"),
         ({"correction": "  "}, 400, "invalid_value"),
         ({"correction": "Echo 1: Hello?"}, 400, "invalid_value"),
         ({"reason": "x" * 501}, 400, "invalid_value"),
