@@ -54,10 +54,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A better reply, or the named reason why there is none."""
+    """A better reply, or the named reason why there is none.
+
+    Where none is better beyond doubt, `other` is the sample that came nearest, for people to compare; `doubt` says how
+    little the judge could tell, from 0 to 1, which is where its verdict turned with the order or could not be read.
+    """
 
     text: str | None = None
     reason: str = ""
+    other: str | None = None
+    doubt: float = 1.0
 
 
 Sample = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[list[str]]]]
@@ -108,9 +114,11 @@ def choose(scores: Mapping[str, float | None], margin: float) -> Resampled:
         return Resampled(reason="no_fresh_sample")
     known = {text: score for text, score in scores.items() if score is not None}
     if not known:
-        return Resampled(reason="judge_failed")
+        return Resampled(reason="judge_failed", other=next(iter(scores)))
     best = max(known, key=lambda text: known[text])
-    return Resampled(text=best) if known[best] >= 0.5 + margin else Resampled(reason="no_better_sample")
+    if known[best] >= 0.5 + margin:
+        return Resampled(text=best)
+    return Resampled(reason="no_better_sample", other=best, doubt=1 - abs(2 * known[best] - 1))
 
 
 def prompt_key(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -55,7 +55,8 @@ def strike(traces: Traces, erase: bool) -> Iterator[Found]:
 def remove_copies(traces: Traces, erase: bool) -> Iterator[Found]:
     """Remove reports, and what DVC keeps of them; the next turn writes them anew."""
     place, search = settings(), Search(traces)
-    for name, folder in (("reports", place.reports), ("dvc cache", place.root / ".dvc" / "cache")):
+    folders = (("reports", place.reports), ("queue", place.queue.parent), ("dvc cache", place.root / ".dvc" / "cache"))
+    for name, folder in folders:
         for path in _files(folder):
             if path.stat().st_size <= MOST and search.finds(path.read_bytes()):
                 if erase:
