@@ -1,6 +1,6 @@
 """Look at, or erase, all that the chat service keeps of users, by their hashes; `stages.forget` asks it to.
 
-    echo '{"users": ["u-…"], "erase": false}' | python -m serving.erasure
+    echo '{"users": ["u-…"], "items": [], "erase": false}' | python -m serving.erasure
 
 What a running service holds in its own memory is out of reach from here; see `serving.personal.erasures`.
 """
@@ -24,12 +24,16 @@ from serving.memory.recall import SqliteRecall
 from serving.memory.session import RedisSessions
 from serving.options import Options, load_options
 from serving.redis_link import redis_link
+from serving.review.verdicts import Verdicts
 from thumbwheel.command import run
 from thumbwheel.settings import settings
 
 
-def look(users: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
-    """Return how many records there are of users, and the ids and texts by which they may be found elsewhere."""
+def look(users: Sequence[str], items: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
+    """Return how many records there are of users, and the ids and texts by which they may be found elsewhere.
+
+    `items` are the ids of what of theirs may wait in the review queue.
+    """
     history, memory = make_history(options, state), state / "memory.db"
     replies = [reply for user in users for reply in history.of_user(user)]
     profiles, recall = SqliteProfiles(memory, 1), SqliteRecall(memory, 1)
@@ -37,6 +41,7 @@ def look(users: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
         "history": len(replies),
         "profile": sum(map(profiles.count, users)),
         "recall": sum(map(recall.count, users)),
+        "review": Verdicts(state / "review.db").count(set(items), set(users)),
     }
     return {
         "counts": counts,
@@ -46,13 +51,13 @@ def look(users: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
     }
 
 
-async def erase(users: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
+async def erase(users: Sequence[str], items: Sequence[str], options: Options, state: Path) -> dict[str, Any]:
     """Erase users from every store that outlives a process; return how many records went.
 
     Raises:
         StoreError: a store is away; what the others held is gone, and it is to be asked again.
     """
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(review=Verdicts(state / "review.db").erase(items, users))
     history, memory = make_history(options, state), state / "memory.db"
     profiles, recall = SqliteProfiles(memory, 1), SqliteRecall(memory, 1)
     for user in users:
@@ -82,8 +87,8 @@ def _texts(reply: Reply) -> list[str]:
 
 def main() -> None:
     wish, options, state = json.load(sys.stdin), load_options(), settings().state_dir
-    done = asyncio.run(erase(wish["users"], options, state)) if wish["erase"] else look(wish["users"], options, state)
-    print(json.dumps(done))
+    told = (wish["users"], wish["items"], options, state)
+    print(json.dumps(asyncio.run(erase(*told)) if wish["erase"] else look(*told)))
 
 
 if __name__ == "__main__":

@@ -159,6 +159,14 @@ class RetrievalOptions(Params):
     seconds: Seconds
 
 
+class ReviewOptions(Params):
+    """The review queue: whose keys and tokens open it, by tier, and how many reviewers judge an item."""
+
+    enabled: bool
+    tiers: Annotated[list[str], Field(min_length=1)]
+    reviewers: Annotated[int, Field(ge=2)]
+
+
 class Options(Params):
     access: AccessOptions
     limits: LimitOptions
@@ -168,6 +176,7 @@ class Options(Params):
     memory: MemoryOptions
     cache: CacheOptions
     retrieval: RetrievalOptions
+    review: ReviewOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -189,6 +198,7 @@ def load_options(path: Path | None = None) -> Options:
         memory=load_params("memory", MemoryOptions, path),
         cache=load_params("cache", CacheOptions, path),
         retrieval=load_params("retrieval", RetrievalOptions, path),
+        review=load_params("review", ReviewOptions, path),
     )
     _check_tiers(options, path.name)
     return options
@@ -196,6 +206,6 @@ def load_options(path: Path | None = None) -> Options:
 
 def _check_tiers(options: Options, name: str) -> None:
     wanted, offered = options.access, options.limits.tiers
-    for tier in filter(None, (wanted.anonymous_tier, wanted.jwt and wanted.jwt.default_tier)):
+    for tier in filter(None, (wanted.anonymous_tier, wanted.jwt and wanted.jwt.default_tier, *options.review.tiers)):
         if tier not in offered:
             raise ParamsError(f"{name}: tier '{tier}' is not one of limits.tiers: {', '.join(offered)}.")

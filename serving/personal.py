@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving import metrics
+from serving.body import read_body
 from serving.entry import Guest
 from serving.openai_api import ApiError
 from thumbwheel.errors import StoreError
@@ -61,7 +62,7 @@ async def erasures(request: Request) -> Response:
     Whoever has the key has the files that this erases, so it opens nothing; it is for what a process holds in memory.
     """
     parts: Parts = request.app.state.parts
-    body = await request.body()
+    body = await read_body(request)
     if not parts.entry.is_operator(body, request.headers.get("X-Operator-Proof", "")):
         raise ApiError(403, "this is for the operator alone", "not_the_operator")
     gone: Counter[str] = Counter()

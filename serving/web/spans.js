@@ -7,6 +7,7 @@ export function letMark(view, content, mark) {
   const text = view.querySelector(".text"), bar = view.querySelector(".marker");
   let span = null;
   const offer = () => {
+    if (!view.isConnected) return document.removeEventListener("selectionchange", offer);
     span = selected(text, content());
     bar.hidden = !span;
     if (span) place(bar, view);

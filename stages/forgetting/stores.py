@@ -7,7 +7,7 @@ import hmac
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -75,19 +75,19 @@ def bury(traces: Traces, erase: bool) -> Iterator[Found]:
 
 def service(traces: Traces, erase: bool) -> Iterator[Found]:
     """Empty what the chat service keeps: history, profile, recall, sessions and cached answers."""
-    counts = ask_service(traces.users, True)["counts"] if erase else traces.chat
+    counts = ask_service(traces.users, traces.ids, True)["counts"] if erase else traces.chat
     yield from (Found("chat service", store, count) for store, count in sorted(counts.items()) if count)
     if erase:
         yield from _running_service(traces.users)
 
 
-def ask_service(users: frozenset[str], erase: bool) -> dict[str, Any]:
+def ask_service(users: frozenset[str], items: Collection[str], erase: bool) -> dict[str, Any]:
     """Return what `serving.erasure` says of these users; a process of its own, for stages import nothing of serving.
 
     Raises:
         StoreError: a store is away.
     """
-    asked = json.dumps({"users": sorted(users), "erase": erase})
+    asked = json.dumps({"users": sorted(users), "items": sorted(items), "erase": erase})
     command = [sys.executable, "-m", "serving.erasure"]
     done = subprocess.run(command, cwd=REPOSITORY, input=asked, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -152,7 +152,7 @@ def note_waiting(traces: Traces) -> None:
 
 def note_chat(traces: Traces) -> None:
     """Take in what the chat's history tells of the user."""
-    said = ask_service(traces.users, False)
+    said = ask_service(traces.users, (), False)
     traces.chat = said["counts"]
     traces.conversations |= set(said["conversations"])
     traces.ids |= set(said["messages"])

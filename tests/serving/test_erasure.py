@@ -40,8 +40,12 @@ def test_nobody_else_erases_anybody(chat: Chat) -> None:
 def test_what_is_looked_at_is_what_is_erased(chat: Chat, tmp_path: Path) -> None:
     user = user_hash("user:ann", KEY)
     answer = chat.ask("Where is my heron lamp?", user="ann").json()
-    found = erasure.look([user], OPTIONS, tmp_path)
+    found = erasure.look([user], [], OPTIONS, tmp_path)
     assert found["conversations"] == [answer["conversation_id"]]
     assert "Where is my heron lamp?" in found["texts"]
-    assert asyncio.run(erasure.erase([user], OPTIONS, tmp_path))["counts"]["history"] == found["counts"]["history"] == 1
-    assert erasure.look([user], OPTIONS, tmp_path)["counts"] == {"history": 0, "profile": 0, "recall": 0}
+    assert (
+        asyncio.run(erasure.erase([user], [], OPTIONS, tmp_path))["counts"]["history"]
+        == found["counts"]["history"]
+        == 1
+    )
+    assert set(erasure.look([user], [], OPTIONS, tmp_path)["counts"].values()) == {0}

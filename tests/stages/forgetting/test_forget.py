@@ -93,8 +93,8 @@ def _others_are_untouched() -> None:
     assert newest("pairs_preferences")["chosen"].to_pylist() == ["It greets you."]
     log = (settings().state_dir / "logs" / "chat.log").read_text().splitlines()
     assert (log[0], log[3], set(log[1] + log[2] + log[4])) == ("GET / 200", f"said {planted.KEPT}", {"-"})
-    kept = stores.ask_service(frozenset({planted.chat_user(planted.OTHER)}), False)
-    assert kept["counts"] == {"history": 1, "profile": 1, "recall": 1}
+    kept = stores.ask_service(frozenset({planted.chat_user(planted.OTHER)}), (), False)
+    assert kept["counts"] == {"history": 1, "profile": 1, "recall": 1, "review": 0}
     assert (settings().reports / "sft.json").exists()
 
 
