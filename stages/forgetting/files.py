@@ -12,9 +12,11 @@ from typing import Any
 
 from stages.forgetting.found import Found
 from stages.forgetting.traces import TOKEN, Traces
+from stages.ingest import IngestParams
 from stages.reading.containers import parse
-from stages.reading.intake import user_of
-from stages.reading.sources import MENDED
+from stages.reading.intake import Intake, users_of
+from stages.reading.sources import MENDED, Source, list_files, read
+from thumbwheel.errors import SourceError
 from thumbwheel.params import read_params
 from thumbwheel.scheduler import home
 from thumbwheel.settings import settings
@@ -98,11 +100,33 @@ def local_files() -> set[Path]:
     return {path for path in found | set((settings().root / MENDED).glob("*")) if path.is_file()}
 
 
+def note_sources(traces: Traces) -> None:
+    """Take in which rows came of records that the user has a part in, whoever else has, from sources under the root."""
+    params = read_params(settings().root / "params.yaml").get("ingest")
+    if not params:
+        return
+    asked = IngestParams.model_validate(params)
+    for source in asked.sources:
+        for file in _local(source):
+            mine = (record for record in read(file) if owned(record.value, traces))
+            for tables in Intake(source, str(file["uri"]), asked.of_rows()).take(mine):
+                for name in ("conversations", "preferences"):
+                    for row in tables[name].to_pylist() if name in tables else ():
+                        traces.rows.add(row["id"])
+                        traces.note(row)
+
+
+def _local(source: Source) -> Iterator[Mapping[str, Any]]:
+    """Yield the files of a source that lie under the root; none where it is elsewhere, or gone."""
+    try:
+        yield from (file for file in list_files(source) if "://" not in str(file["uri"]))
+    except SourceError:
+        return
+
+
 def owned(value: Any, traces: Traces) -> bool:
-    """Tell whether a row, or a node of a tree of messages, is of the user."""
-    if isinstance(value, Mapping):
-        return user_of(value, traces.salt) in traces.users or any(owned(inner, traces) for inner in value.values())
-    return isinstance(value, list) and any(owned(inner, traces) for inner in value)
+    """Tell whether a row, or a message of a tree, is of the user."""
+    return not traces.users.isdisjoint(users_of(value, traces.salt))
 
 
 def left(traces: Traces) -> list[str]:

@@ -42,6 +42,8 @@ class Traces:
     """Makes the users of sources into hashes."""
     conversations: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
+    rows: set[str] = field(default_factory=set)
+    """Ids of rows that came of a record in which they have a part, whoever else has one."""
     events: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     replies: set[str] = field(default_factory=set)
@@ -134,7 +136,8 @@ def _named(rows: pa.Table, name: str, traces: Traces, unowned: Any) -> pa.Chunke
         return _among(column, traces.conversations | traces.ids)
     if name in ROWS:
         return _mentions(column, traces)
-    return pc.and_(_among(column, traces.ids | traces.users), unowned)
+    named = pc.and_(_among(column, traces.ids | traces.users), unowned)
+    return pc.or_(named, _among(column, traces.rows))
 
 
 def _among(column: pa.ChunkedArray, words: Iterable[str]) -> pa.ChunkedArray:

@@ -85,8 +85,8 @@ class Intake:
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
             raise Misfit(record.value.reason, record.value.detail)
-        if isinstance(record.value, Mapping) and self.refused.holds(user_of(record.value, self.salt)):
-            raise Misfit(REASON, "the row's owner was forgotten")
+        if self.refused.marks and any(map(self.refused.holds, users_of(record.value, self.salt))):
+            raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
         found = False
         for item in read_record(record.value, self.source.format):
             if self.source.kind == "both" or (self.source.kind == "conversation") == isinstance(item, Chat):
@@ -98,8 +98,6 @@ class Intake:
     def _accept(self, item: Chat | Pair, row: int) -> None:
         if not _consent(item.record, self.source):
             raise Misfit("no_consent", "the row's owner did not agree")
-        if self.refused.holds(user_of(item.record, self.salt)):
-            raise Misfit(REASON, "the row's owner was forgotten")
         mended = mended_item(item)
         self.mended += mended is not item
         if (characters := _characters(mended)) > self.params.max_characters:
@@ -245,6 +243,17 @@ def user_of(record: Mapping[str, Any], salt: bytes) -> str | None:
     if not isinstance(raw, str | int) or raw == "":
         return None
     return str(raw) if PSEUDONYM.fullmatch(str(raw)) else user_hash(str(raw), salt)
+
+
+def users_of(value: Any, salt: bytes) -> Iterator[str]:
+    """Yield the pseudonyms of all users whom a record names, its own and those of messages in a tree."""
+    if isinstance(value, Mapping):
+        if (user := user_of(value, salt)) is not None:
+            yield user
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from users_of(inner, salt)
 
 
 def _moment(record: Mapping[str, Any]) -> str | None:
