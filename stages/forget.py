@@ -24,9 +24,9 @@ from stages.forgetting.models import Model, mark, models
 from stages.forgetting.pins import drop_stale
 from stages.forgetting.traces import Traces
 from stages.observe import observed_forgotten, write_changed
-from thumbwheel import forgotten, processes
+from thumbwheel import forgotten, processes, scheduler, stack
 from thumbwheel.command import run
-from thumbwheel.errors import SourceError
+from thumbwheel.errors import SourceError, TurnError
 from thumbwheel.forgotten import forget_key, key_name, mark_of
 from thumbwheel.lake import newest, write_table
 from thumbwheel.records import to_table
@@ -51,6 +51,7 @@ BEYOND = (
     "backups, and copies that people made",
     "commits of git that hold a source, a mended row or a file of events",
     "sources that are not files of one row a line under this root: they are refused, and stay where they are",
+    "documents of the knowledge that name the user: take them out at their source, and run the index",
     "the memory of other processes that serve the chat, until they are started again",
     "a Kafka topic that is not compacted, until its retention has passed",
     "weights of the models that are marked: train them again without the user",
@@ -161,11 +162,23 @@ def main() -> None:
             raise SourceError(f"{wish.verify} is not what was signed, or was signed by another key.")
         print(f"{wish.verify} is as it was signed")
         return
+    _refuse_during_a_turn()
     with processes.only_one(settings().state_dir / "turn.lock", "a turn of the wheel, or a forgetting,"):
         if wish.yes:
             _say(forget(wish.user))
         else:
             look(wish.user)
+
+
+def _refuse_during_a_turn() -> None:
+    """Raise where the local stack runs a turn, which the lock of turns knows nothing of.
+
+    Raises:
+        TurnError: it does.
+    """
+    latest = scheduler.latest_run() if stack.is_up() else None
+    if latest and latest[2] in ("running", "queued"):
+        raise TurnError(f"a turn of the wheel is running (run {latest[1]}); wait for its end.")
 
 
 def _arguments() -> argparse.Namespace:

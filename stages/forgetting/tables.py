@@ -148,4 +148,5 @@ def _lake() -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     files, path = url_to_fs(settings().lake.rstrip("/"))
+    files.invalidate_cache()  # Delta writes past this file system
     return files, path
