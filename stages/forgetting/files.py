@@ -5,6 +5,7 @@ Files are searched for the user's name, hashes and ids as words, and for what th
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,27 +27,42 @@ MOST = 64 << 20
 CACHES = ("ingest", "dedup")
 """Folders of the state folder that hold rows for the sake of speed, folded or not, and may go at any time."""
 LINES = (".jsonl", ".ndjson")
+WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]{3,}")
 
 
 class Search:
-    """Looks for one user in bytes."""
+    """Looks for one user in bytes.
+
+    A passage is looked for only where its longest inner word stands, which is found for all of them at once.
+    """
 
     def __init__(self, traces: Traces) -> None:
-        self._names, self._raw, self._passages = traces.names(), traces.raw_name(), sorted(traces.passages())
+        self._names, self._raw = traces.names(), traces.raw_name()
+        self._passages: dict[bytes | None, list[bytes]] = {}
+        for passage in sorted(traces.passages()):
+            self._passages.setdefault(anchor(passage), []).append(passage)
 
     def finds(self, content: bytes) -> bool:
         """Tell whether the user is in it, by a name or by what they said; blanks may have been folded."""
         if self._raw.search(content) or not self._names.isdisjoint(TOKEN.findall(content)):
             return True
-        folded = b" ".join(content.split())
-        return any(passage in content or b" ".join(passage.split()) in folded for passage in self._passages)
+        near = [p for word in self._passages.keys() & {None, *WORD.findall(content)} for p in self._passages[word]]
+        folded = b" ".join(content.split()) if near else b""
+        return any(passage in content or b" ".join(passage.split()) in folded for passage in near)
+
+
+def anchor(passage: bytes) -> bytes | None:
+    """Return the longest word of a passage that nothing around it can lengthen, or None."""
+    inner = [match.group() for match in WORD.finditer(passage) if match.start() > 0 and match.end() < len(passage)]
+    return max(inner, key=len, default=None)
 
 
 def strike(traces: Traces, erase: bool) -> Iterator[Found]:
     """Strike out lines of logs in place, byte for byte, since whoever writes them may still have them open."""
     search = Search(traces)
     for path in _files(settings().state_dir / "logs", home() / "logs"):
-        lines = path.read_bytes().splitlines(keepends=True)
+        content = path.read_bytes()
+        lines = content.splitlines(keepends=True) if search.finds(content) else []
         bad = [place for place, line in enumerate(lines) if search.finds(line)]
         if bad:
             if erase:
@@ -80,13 +96,23 @@ def remove_caches(traces: Traces, erase: bool) -> Iterator[Found]:
 def cut_sources(traces: Traces, erase: bool) -> Iterator[Found]:
     """Take rows out of local files of one row a line: sources, mended rows and files of events."""
     for path in sorted(local_files()):
-        if path.suffix in LINES:
-            lines = path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if not owned(parse(line), traces)]
-            if len(kept) < len(lines):
-                if erase:
-                    _replace(path, b"".join(kept))
-                yield Found("sources", str(_named(path)), len(lines) - len(kept))
+        if path.suffix in LINES and (gone := _cut(path, traces, erase)):
+            yield Found("sources", str(_named(path)), gone)
+
+
+def _cut(path: Path, traces: Traces, erase: bool) -> int:
+    """Return how many rows of a file are the user's; take them out of it, line by line, whole or not at all."""
+    part, gone = path.with_name(f".{path.name}.part"), 0
+    with path.open("rb") as file, part.open("wb") as kept:
+        for line in file:
+            if owned(parse(line), traces):
+                gone += 1
+            elif erase:
+                kept.write(line)
+    if erase and gone:
+        part.replace(path)
+    part.unlink(missing_ok=True)
+    return gone
 
 
 def local_files() -> set[Path]:
@@ -156,12 +182,6 @@ def _overwrite(path: Path, lines: Iterable[bytes], bad: Iterable[int]) -> None:
                 file.seek(len(line) - len(text), 1)
             else:
                 file.seek(len(line), 1)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _files(*folders: Path) -> Iterator[Path]:

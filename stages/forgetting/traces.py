@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thumbwheel.records import MESSAGES
+
 LEAST = 12
 """Characters of a text or line that may stand for somebody."""
 LEAST_NAME = 6
@@ -172,5 +174,5 @@ def _texts(column: pa.ChunkedArray) -> Iterator[pa.Array]:
             yield chunk
         elif pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
             yield chunk.flatten()
-        elif pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        elif kind == MESSAGES:
             yield chunk.flatten().field("content")
