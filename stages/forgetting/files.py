@@ -145,7 +145,7 @@ def note_sources(traces: Traces) -> None:
 def _local(source: Source) -> Iterator[Mapping[str, Any]]:
     """Yield the files of a source that lie under the root; none where it is elsewhere, or gone."""
     try:
-        yield from (file for file in list_files(source) if "://" not in str(file["uri"]))
+        yield from list_files(source) if "://" not in source.uri else ()
     except SourceError:
         return
 

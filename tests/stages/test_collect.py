@@ -121,6 +121,25 @@ def test_a_table_of_before_there_were_spans_takes_events_with_them(outbox: Outbo
     assert {row["event_id"]: row["spans"] for row in read_table(pin).to_pylist()} == {"old": None, "new": spans}
 
 
+def test_a_tombstone_in_kafka_is_passed_over_and_its_place_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told:
+        def __init__(self, offset: int, value: bytes | None) -> None:
+            self.told = {"offset": offset, "value": value, "partition": 0, "topic": "t", "error": None}
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: self.told[name]
+
+    class Consumer:
+        committed = assign = lambda self, *_, **__: None
+
+        def consume(self, *_: Any, **__: Any) -> list[Told]:
+            return [Told(0, None), Told(1, b"{}")]
+
+    monkeypatch.setattr(module, "_partitions", lambda *_: [type("P", (), {"partition": 0})])
+    batch = next(module._consumed(Consumer(), "t"))  # type: ignore[arg-type]
+    assert [arrival.line for arrival in batch.arrivals] == [1]
+
+
 def test_collecting_again_without_news_gives_the_same_pin(outbox: Outbox) -> None:
     outbox.append(feedback_event())
 
