@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -101,8 +101,9 @@ async def best_of(
         for order in ((text, event["reply"]), (event["reply"], text))
     ]
     verdicts = iter(await prefer(orders) if orders else [])
-    scores = [{text: _score(next(verdicts), next(verdicts)) for text in texts} for texts in fresh]
-    return [choose(each, margin) for each in scores]
+    both = [{text: (next(verdicts), next(verdicts)) for text in texts} for texts in fresh]
+    chosen = [choose({text: _score(*orders) for text, orders in each.items()}, margin) for each in both]
+    return [replace(c, doubt=_doubt(*each[c.other])) if c.other else c for c, each in zip(chosen, both, strict=True)]
 
 
 def choose(scores: Mapping[str, float | None], margin: float) -> Resampled:
@@ -118,7 +119,7 @@ def choose(scores: Mapping[str, float | None], margin: float) -> Resampled:
     best = max(known, key=lambda text: known[text])
     if known[best] >= 0.5 + margin:
         return Resampled(text=best)
-    return Resampled(reason="no_better_sample", other=best, doubt=1 - abs(2 * known[best] - 1))
+    return Resampled(reason="no_better_sample", other=best)
 
 
 def prompt_key(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -136,6 +137,13 @@ def question(prompt: Sequence[tuple[str, str]]) -> str:
 
 def _score(as_first: float | None, as_second: float | None) -> float | None:
     return None if as_first is None or as_second is None else min(as_first, 1 - as_second)
+
+
+def _doubt(as_first: float | None, as_second: float | None) -> float:
+    """Return how little the judge could tell, from 0 to 1: nothing where its word turns with the order, or is none."""
+    if as_first is None or as_second is None:
+        return 1.0
+    return 1 - abs(as_first - as_second)
 
 
 def _worth_judging(event: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
