@@ -101,17 +101,14 @@ def cut_sources(traces: Traces, erase: bool) -> Iterator[Found]:
 
 
 def _cut(path: Path, traces: Traces, erase: bool) -> int:
-    """Return how many rows of a file are the user's; take them out of it, line by line, whole or not at all."""
-    part, gone = path.with_name(f".{path.name}.part"), 0
-    with path.open("rb") as file, part.open("wb") as kept:
-        for line in file:
-            if owned(parse(line), traces):
-                gone += 1
-            elif erase:
-                kept.write(line)
+    """Return how many rows of a file are the user's; take them out of it, whole or not at all."""
+    with path.open("rb") as file:
+        gone = sum(owned(parse(line), traces) for line in file)
     if erase and gone:
+        part = path.with_name(f".{path.name}.part")
+        with path.open("rb") as file, part.open("wb") as kept:
+            kept.writelines(line for line in file if not owned(parse(line), traces))
         part.replace(path)
-    part.unlink(missing_ok=True)
     return gone
 
 
