@@ -47,6 +47,8 @@ STEPS: tuple[Step, ...] = (
     stores.empty_outbox,
 )
 """Copies first; last what tells which copies there are."""
+LEARNT = "learnt"
+"""In the journal, the place of a model that learnt from the user."""
 BEYOND = (
     "backups, and copies that people made",
     "commits of git that hold a source, a mended row or a file of events",
@@ -94,7 +96,7 @@ def forget(user: str) -> dict[str, Any]:
     marks = enlist(hashes_of(user), began)
     journal = receipt.Journal(marks[0])
     traces = trace(user)
-    learnt = models(traces, marks)
+    learnt = remembered(journal, models(traces, marks))
     mark(learnt, began)
     for step in STEPS:
         journal.add(list(step(traces, True)))
@@ -105,6 +107,15 @@ def forget(user: str) -> dict[str, Any]:
     return {**told, "path": str(path)}
 
 
+def remembered(journal: receipt.Journal, found: Sequence[Model]) -> list[Model]:
+    """Return the models with what a run that was cut short knew of them, by rows that it may have erased."""
+    journal.add([Found(LEARNT, str(model.version), 1) for model in found if model.learnt == "yes"])
+    known = {int(one.what) for one in journal.read() if one.place == LEARNT}
+    now = {model.version: model for model in found} | {n: Model(n, (), "yes") for n in known}
+    aliases = {model.version: model.aliases for model in found}
+    return [now[n]._replace(aliases=aliases.get(n, ())) for n in sorted(now)]
+
+
 def _receipt(
     erased: Sequence[Found], marks: Sequence[str], learnt: Sequence[Model], left: Sequence[str], at: str
 ) -> dict[str, Any]:
@@ -113,7 +124,7 @@ def _receipt(
         "user": list(marks),
         "begun": at,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "erased": [one._asdict() for one in erased],
+        "erased": [one._asdict() for one in erased if one.place != LEARNT],
         "models": [{**model._asdict(), "aliases": list(model.aliases)} for model in learnt],
         "left": list(left),
         "beyond": list(BEYOND),

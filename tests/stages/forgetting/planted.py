@@ -19,6 +19,7 @@ from serving.memory.statements import Statement
 from stages import census, collect, ingest, pairs
 from stages.observe import observed_feedback, observed_forgotten, write_changed
 from stages.reading.sources import list_files
+from stages.register import pin_mark
 from tests.events import feedback_event
 from tests.serving.test_history import reply
 from tests.stages.test_ingest import LANGUAGE, SOURCE
@@ -169,13 +170,14 @@ def _copies(root: Path) -> None:
 
 
 def _registry() -> None:
-    """Register a version that learnt from the user, one that did not, and one of which nothing is known."""
+    """Register a version that learnt from the user by its census, one of which nothing is known, one by its pin."""
     with tracking.stage_run("describe") as run:
         run.artifact(settings().reports / "grade.html", "cards")
         census.keep("bundle-of-both")
         api = run.client
         api.create_registered_model(tracking.MODEL)
-        for bundle in ("bundle-of-both", "older"):
+        pinned = {"bundle": "uncounted", "pin.split": pin_mark("split")}
+        for tags in ({"bundle": "bundle-of-both"}, {"bundle": "older"}, pinned):
             source = f"runs:/{run.run_id}/cards"
-            api.create_model_version(tracking.MODEL, source=source, run_id=run.run_id, tags={"bundle": bundle})
+            api.create_model_version(tracking.MODEL, source=source, run_id=run.run_id, tags=tags)
     assert "ingest" in read_pin("ingest").stage

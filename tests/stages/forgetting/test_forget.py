@@ -99,9 +99,9 @@ def _others_are_untouched() -> None:
 
 
 def _models_are_marked(told: dict[str, Any]) -> None:
-    assert [(model["version"], model["learnt"]) for model in told["models"]] == [(1, "yes"), (2, "unknown")]
-    tags = [tracking.client().get_model_version(tracking.MODEL, str(n)).tags[TAG] for n in (1, 2)]
-    assert [tag.partition(",")[0] for tag in tags] == ["yes", "unknown"]
+    assert [(model["version"], model["learnt"]) for model in told["models"]] == [(1, "yes"), (2, "unknown"), (3, "yes")]
+    tags = [tracking.client().get_model_version(tracking.MODEL, str(n)).tags[TAG] for n in (1, 2, 3)]
+    assert [tag.partition(",")[0] for tag in tags] == ["yes", "unknown", "yes"]
 
 
 def _nothing_comes_back(world: Path) -> None:
