@@ -2,6 +2,7 @@
 # make test    set up and run the tests
 # make up      start Airflow, MLflow and the chat service; make down stops all of it
 # make rollback  put the previous champion back
+# make forget USER=…  erase a user everywhere, for good
 # make quarantine  show what was turned away at the door; make judge-trial  try the judge on labelled pairs
 # make attacks  hold the guardrails to every attack that was ever found
 # make gate-proof  put planted candidates before the gate, after make run; make tune  search for better parameters
@@ -21,10 +22,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export THUMBWHEEL_ACCELERATOR ?= $(ACCEL)
 
-.PHONY: help setup run test fast lint up down rollback quarantine judge-trial attacks gate-proof recipe tune requirements
+.PHONY: help setup run test fast lint up down rollback forget quarantine judge-trial attacks gate-proof recipe tune requirements
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -8
 
 setup: $(VENV)/.ready-$(ACCEL)
 
@@ -52,6 +53,10 @@ down: setup
 
 rollback: setup
 	@$(PY) -m stages.rollback
+
+# USER is also a variable of every shell, which is not who is meant.
+forget: setup
+	@$(if $(filter command line,$(origin USER)),$(PY) -m stages.forget "$$USER" --yes,echo 'say whom: make forget USER=…'; exit 2)
 
 quarantine: setup
 	@$(PY) -m stages.quarantine

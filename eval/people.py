@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from eval.mt_bench import POINTS
 from eval.plan import verdict
+from eval.trial import Case
 from thumbwheel.errors import JudgeError
+from thumbwheel.records import SIDES
 
 FIELDS = ("set", "question", "candidate", "champion", "winner", "rater")
 Key = tuple[str, str]
+LETTERS = {"candidate": "a", "champion": "b", "tie": "tie"}
+"""A winner as the judge's trial names it; what is none of them was no verdict."""
 
 
 def read_people(
@@ -42,6 +46,34 @@ def read_people(
             row = verdict("human", {"set": one["set"], "id": one["question"]}, 0)
             rows[key] = row | {"winner": one["winner"], "score": POINTS[one["winner"]], "judge": one["rater"]}
     return [rows[key] for key in sorted(rows)], dict(rejected)
+
+
+def people_cases(rows: Iterable[Mapping[str, Any]], sides: Mapping[Key, Mapping[str, Any]]) -> list[Case]:
+    """Return the questions on which both people and the judge spoke as cases of its trial: A is the candidate.
+
+    People's label is what most of them said, a tie where no side has more; the judge's word is that on the last turn,
+    which it gave with the whole conversation before it.
+    """
+    said: dict[Key, Counter[str]] = {}
+    judged: dict[Key, dict[tuple[int, str], str | None]] = {}
+    for row in rows:
+        key = (row["set"], row["question"])
+        if row["kind"] == "human":
+            said.setdefault(key, Counter())[row["winner"]] += 1
+        elif row["kind"] == "pairwise":
+            judged.setdefault(key, {})[row["turn"], row["order"]] = row["winner"]
+    return [_case(key, said[key], judged[key], sides[key]) for key in sorted(set(said) & set(judged))]
+
+
+def _case(
+    key: Key, said: Counter[str], judged: Mapping[tuple[int, str], str | None], both: Mapping[str, Any]
+) -> Case:  # fmt: skip
+    last = max(turn for turn, _ in judged)
+    a_first, b_first = (LETTERS.get(str(judged.get((last, order)))) for order in ("ab", "ba"))
+    lengths = [sum(map(len, both[side]["replies"])) for side in SIDES]
+    lead = said["candidate"] - said["champion"]
+    label = "tie" if lead == 0 or said["tie"] > max(said["candidate"], said["champion"]) else "a" if lead > 0 else "b"
+    return Case(key[1], key[0], label, lengths[0] > lengths[1], a_first, b_first)
 
 
 def _unfit(

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from serving import metrics, personal
 from serving.admission import Admission
+from serving.body import read_body
 from serving.cache.semantic import SemanticCache
 from serving.entry import Entry
 from serving.feedback import Sink, feedback_event
@@ -26,12 +27,14 @@ from serving.history import History, Reply
 from serving.memory.context import Memory
 from serving.memory.session import transcript
 from serving.models.pool import make_pool
-from serving.openai_api import MAX_BODY, ApiError, ChatRequest, FeedbackRequest, parse
+from serving.openai_api import ApiError, ChatRequest, FeedbackRequest, parse
 from serving.options import Options
 from serving.orchestrator import Orchestrator
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import citations
+from serving.review import routes as review
+from serving.review.desk import Desk
 from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
 from serving.upstream import Upstream
@@ -40,7 +43,9 @@ from thumbwheel.errors import StoreError
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
-PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "icon.svg")
+PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "spans.js", "icon.svg")
+REVIEW = ("review.html", "review.css", "review.js")
+ADDRESSES = {"index.html": "/", "review.html": "/review"}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 T = TypeVar("T")
@@ -60,6 +65,7 @@ class Parts:
     cache: SemanticCache | None
     on_stop: Callable[[], None] = lambda: None
     retrieval: Retrieval | None = None
+    desk: Desk | None = None
 
 
 def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
@@ -96,14 +102,14 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
     personal.add_routes(app)
+    review.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
     app.get("/metrics", response_model=None)(prometheus)
     app.get("/healthz", response_model=None)(healthz)
     app.get("/readyz", response_model=None)(readyz)
     app.get("/release")(release)
-    for name in PAGE:
-        path = "/" if name == "index.html" else f"/{name}"
-        app.get(path, response_model=None, include_in_schema=False)(_page(name))
+    for name in (*PAGE, *REVIEW):
+        app.get(ADDRESSES.get(name, f"/{name}"), response_model=None, include_in_schema=False)(_page(name))
     return app
 
 
@@ -112,7 +118,7 @@ async def chat_completions(request: Request) -> Response:
     orchestrator: Orchestrator = request.app.state.orchestrator
     entry: Entry = request.app.state.parts.entry
     guest = await entry.admit(request)
-    body = parse(ChatRequest, await _read(request))
+    body = parse(ChatRequest, await read_body(request))
     guest = entry.named(guest, body.user)
     draft = await orchestrator.draft(body, guest)
     pieces = orchestrator.pieces(draft)
@@ -136,7 +142,7 @@ async def feedback(request: Request) -> Response:
     """Turn what a user says of a reply into a durable event."""
     parts: Parts = request.app.state.parts
     guest = await parts.entry.admit(request)
-    body = parse(FeedbackRequest, await _read(request))
+    body = parse(FeedbackRequest, await read_body(request))
     guest = parts.entry.named(guest, body.user)
     item = feedback_event(body, parts.history, guest, parts.options.retrieval.shared_tenants)
     try:
@@ -215,15 +221,6 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise ApiError(400, f"the request is longer than {MAX_BODY:,} bytes", "request_too_large")
-    return bytes(body)
 
 
 def _public(reply: Reply) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.engine import Engine, bundle_folder
 from serving.entry import make_entry
-from serving.feedback import user_key
 from serving.memory.assembly import make_history, make_memory
 from serving.memory.tokens import load_tokens
 from serving.options import load_options
 from serving.release import load_release
 from serving.retrieval.assembly import make_retrieval
+from serving.review.desk import make_desk
 from serving.upstream import Upstream
 from thumbwheel.outbox import Outbox, start_relay
+from thumbwheel.secret import secret_key
 from thumbwheel.settings import settings
 
 
@@ -29,7 +30,7 @@ def embedded_parts() -> Parts:
     """Return the parts with their embedded defaults: SQLite history, durable outbox, the engine beside us."""
     state = settings().state_dir
     outbox = Outbox(settings().outbox_path)
-    key, options = user_key(state / "user.key"), load_options()
+    key, options = secret_key(state / "user.key"), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
     release, history = load_release(), make_history(options, state)
     upstream = Upstream(engine, Breaker(options.breaker))
@@ -44,6 +45,7 @@ def embedded_parts() -> Parts:
         cache=make_cache(options),
         on_stop=start_relay(outbox).stop,
         retrieval=make_retrieval(options, release, upstream),
+        desk=make_desk(options, state, outbox, key),
     )
 
 

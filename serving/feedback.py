@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from serving.draft import now
@@ -35,8 +33,10 @@ def feedback_event(
     reply = history.find(request.message_id)
     if reply is None or reply.conversation_id != request.conversation_id or not guest.may_see(reply.user):
         raise ApiError(404, f"there is no message '{request.message_id}' here", "message_not_found", "message_id")
-    if request.rating is None and request.reason is None and request.correction is None:
-        raise ApiError(400, "one of rating, reason and correction is needed", "invalid_value", "rating")
+    if not (request.rating or request.reason or request.correction or request.spans):
+        raise ApiError(400, "one of rating, reason, correction and spans is needed", "invalid_value", "rating")
+    if any(not span.start < span.end <= len(reply.reply) for span in request.spans):
+        raise ApiError(400, "spans: one is no part of the reply", "invalid_value", "spans")
     if request.replaces not in (None, reply.replaces):
         raise ApiError(400, "replaces: the reply did not replace that message", "invalid_value", "replaces")
     if request.correction is not None and request.correction == reply.reply:
@@ -50,22 +50,6 @@ def kind_of(request: FeedbackRequest, reply: Reply) -> str:
     if request.correction is not None:
         return "edit"
     return "regeneration" if reply.replaces and request.rating == "up" else "rating"
-
-
-def user_key(path: Path) -> bytes:
-    """Return the key of the users' hashes, made once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    if not path.exists():
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(os.urandom(32))
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            pass
-        finally:
-            part.unlink()
-    return path.read_bytes()
 
 
 def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> dict[str, Any]:
@@ -85,4 +69,5 @@ def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> 
         "arm": reply.arm,
         "consent": consent,
         "created_at": now(),
+        "spans": [span.model_dump() for span in request.spans] or None,
     }

@@ -75,6 +75,8 @@ class History(Protocol):
 
     def conversation(self, conversation_id: str) -> list[Reply]: ...
 
+    def of_user(self, user: str) -> list[Reply]: ...
+
     def erase_user(self, user: str) -> int: ...
 
 
@@ -107,6 +109,12 @@ class SqliteHistory:
         """Return the replies of a conversation, oldest first; empty where there is no such conversation."""
         query = "SELECT * FROM replies WHERE conversation_id = :id ORDER BY rowid"
         return [_reply(row) for row in self._query(query, {"id": conversation_id})]
+
+    def of_user(self, user: str) -> list[Reply]:
+        """Return all replies of a user's conversations, whoever else wrote in them."""
+        theirs = "SELECT conversation_id FROM replies WHERE user = :user"
+        query = f"SELECT * FROM replies WHERE conversation_id IN ({theirs}) ORDER BY rowid"
+        return [_reply(row) for row in self._query(query, {"user": user})]
 
     def erase_user(self, user: str) -> int:
         """Erase a user's conversations, whoever else wrote in them; return how many replies there were.

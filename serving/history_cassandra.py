@@ -65,6 +65,11 @@ class CassandraHistory:
         """Return the replies of a conversation, oldest first; empty where there is none. Raises as `save` does."""
         return [_reply(row) for row in self._rows(SELECT_REPLIES, conversation_id)]
 
+    def of_user(self, user: str) -> list[Reply]:
+        """Return all replies of a user's conversations, whoever else wrote in them. Raises as `save` does."""
+        names = [name for (name,) in self._rows(SELECT_CONVERSATIONS, user)]
+        return [reply for name in names for reply in self.conversation(name)]
+
     def erase_user(self, user: str) -> int:
         """Erase a user's conversations, whoever else wrote in them; return how many replies there were.
 

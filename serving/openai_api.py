@@ -101,8 +101,16 @@ class ChatRequest(Request):
     """A message of this conversation to answer again."""
 
 
+class Span(Request):
+    """Characters `start` to `end` (not included) of a reply, in Unicode code points, and what is wrong with them."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=1)
+    label: Literal["wrong", "toxic"]
+
+
 class FeedbackRequest(Request):
-    """`POST /v1/feedback`: a thumb, an edit, or both, on one reply."""
+    """`POST /v1/feedback`: a thumb, an edit, marked spans, or several of them, on one reply."""
 
     conversation_id: str = Field(min_length=1, max_length=100)
     message_id: str = Field(min_length=1, max_length=100)
@@ -110,6 +118,7 @@ class FeedbackRequest(Request):
     reason: str | None = Field(None, min_length=1, max_length=500)
     correction: str | None = Field(None, max_length=MAX_CHARACTERS)
     replaces: str | None = Field(None, min_length=1, max_length=100)
+    spans: list[Span] = Field(default=[], max_length=50)
     consent: bool = False
     user: str | None = Field(None, min_length=1, max_length=500)
 

@@ -160,6 +160,14 @@ class RetrievalOptions(Params):
     seconds: Seconds
 
 
+class ReviewOptions(Params):
+    """The review queue: whose keys and tokens open it, by tier, and how many reviewers judge an item."""
+
+    enabled: bool
+    tiers: Annotated[list[str], Field(min_length=1)]
+    reviewers: Annotated[int, Field(ge=2)]
+
+
 class Options(Params):
     access: AccessOptions
     limits: LimitOptions
@@ -170,6 +178,7 @@ class Options(Params):
     cache: CacheOptions
     retrieval: RetrievalOptions
     models: ModelsOptions
+    review: ReviewOptions
 
 
 def load_options(path: Path | None = None) -> Options:
@@ -192,6 +201,7 @@ def load_options(path: Path | None = None) -> Options:
         cache=load_params("cache", CacheOptions, path),
         retrieval=load_params("retrieval", RetrievalOptions, path),
         models=load_params("models", ModelsOptions, path),
+        review=load_params("review", ReviewOptions, path),
     )
     _check_tiers(options, path.name)
     return options
@@ -199,6 +209,6 @@ def load_options(path: Path | None = None) -> Options:
 
 def _check_tiers(options: Options, name: str) -> None:
     wanted, offered = options.access, options.limits.tiers
-    for tier in filter(None, (wanted.anonymous_tier, wanted.jwt and wanted.jwt.default_tier)):
+    for tier in filter(None, (wanted.anonymous_tier, wanted.jwt and wanted.jwt.default_tier, *options.review.tiers)):
         if tier not in offered:
             raise ParamsError(f"{name}: tier '{tier}' is not one of limits.tiers: {', '.join(offered)}.")

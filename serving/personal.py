@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -10,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving import metrics
+from serving.body import read_body
 from serving.entry import Guest
 from serving.openai_api import ApiError
 from thumbwheel.errors import StoreError
@@ -22,6 +25,7 @@ def add_routes(app: FastAPI) -> None:
     app.get("/v1/profile", response_model=None)(profile)
     app.delete("/v1/profile", response_model=None)(forget_profile)
     app.delete("/v1/me", response_model=None)(forget_me)
+    app.post("/v1/erasures", response_model=None, include_in_schema=False)(erasures)
 
 
 async def profile(request: Request, user: str | None = None) -> Response:
@@ -44,11 +48,27 @@ async def forget_profile(request: Request, user: str | None = None) -> Response:
 async def forget_me(request: Request, user: str | None = None) -> Response:
     """Erase who asks: conversations, profile, recalled exchanges, sessions and cached answers.
 
-    Feedback that they gave has left this service for the lake, with consent or without, and is erased there.
+    Feedback that they gave has left this service for the lake, with consent or without, and is erased there, by
+    `make forget`.
     """
     guest = await _themselves(request, user)
     gone = await erase_user(request.app.state.parts, guest.user)
     return guest.mark(JSONResponse({"object": "user.deleted", "deleted": True, "erased": gone}))
+
+
+async def erasures(request: Request) -> Response:
+    """Erase the users whom the operator names by their hashes; `X-Operator-Proof` is an HMAC of the body by their key.
+
+    Whoever has the key has the files that this erases, so it opens nothing; it is for what a process holds in memory.
+    """
+    parts: Parts = request.app.state.parts
+    body = await read_body(request)
+    if not parts.entry.is_operator(body, request.headers.get("X-Operator-Proof", "")):
+        raise ApiError(403, "this is for the operator alone", "not_the_operator")
+    gone: Counter[str] = Counter()
+    for user in json.loads(body)["users"]:
+        gone.update(await erase_user(parts, user))
+    return JSONResponse({"object": "erasure", "erased": dict(gone)})
 
 
 async def erase_user(parts: Parts, user: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -54,10 +54,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A better reply, or the named reason why there is none."""
+    """A better reply, or the named reason why there is none.
+
+    Where none is better beyond doubt, `other` is the sample that came nearest, for people to compare; `doubt` says how
+    little the judge could tell, from 0 to 1, which is where its verdict turned with the order or could not be read.
+    """
 
     text: str | None = None
     reason: str = ""
+    other: str | None = None
+    doubt: float = 1.0
 
 
 Sample = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[list[str]]]]
@@ -95,8 +101,9 @@ async def best_of(
         for order in ((text, event["reply"]), (event["reply"], text))
     ]
     verdicts = iter(await prefer(orders) if orders else [])
-    scores = [{text: _score(next(verdicts), next(verdicts)) for text in texts} for texts in fresh]
-    return [choose(each, margin) for each in scores]
+    both = [{text: (next(verdicts), next(verdicts)) for text in texts} for texts in fresh]
+    chosen = [choose({text: _score(*orders) for text, orders in each.items()}, margin) for each in both]
+    return [replace(c, doubt=_doubt(*each[c.other])) if c.other else c for c, each in zip(chosen, both, strict=True)]
 
 
 def choose(scores: Mapping[str, float | None], margin: float) -> Resampled:
@@ -108,9 +115,11 @@ def choose(scores: Mapping[str, float | None], margin: float) -> Resampled:
         return Resampled(reason="no_fresh_sample")
     known = {text: score for text, score in scores.items() if score is not None}
     if not known:
-        return Resampled(reason="judge_failed")
+        return Resampled(reason="judge_failed", other=next(iter(scores)))
     best = max(known, key=lambda text: known[text])
-    return Resampled(text=best) if known[best] >= 0.5 + margin else Resampled(reason="no_better_sample")
+    if known[best] >= 0.5 + margin:
+        return Resampled(text=best)
+    return Resampled(reason="no_better_sample", other=best)
 
 
 def prompt_key(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -128,6 +137,13 @@ def question(prompt: Sequence[tuple[str, str]]) -> str:
 
 def _score(as_first: float | None, as_second: float | None) -> float | None:
     return None if as_first is None or as_second is None else min(as_first, 1 - as_second)
+
+
+def _doubt(as_first: float | None, as_second: float | None) -> float:
+    """Return how little the judge could tell, from 0 to 1: nothing where its word turns with the order, or is none."""
+    if as_first is None or as_second is None:
+        return 1.0
+    return 1 - abs(as_first - as_second)
 
 
 def _worth_judging(event: Mapping[str, Any], texts: Sequence[str]) -> list[str]:

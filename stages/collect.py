@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from thumbwheel.command import run
 from thumbwheel.errors import FeedbackError, SourceError
+from thumbwheel.forgotten import TABLE as FORGOTTEN_TABLE
+from thumbwheel.forgotten import Forgotten, listed
 from thumbwheel.lake import TablePin, fingerprint, newest, uri
 from thumbwheel.outbox import Outbox, validated
 from thumbwheel.params import Params, load_params
@@ -40,6 +42,7 @@ BATCH = 5000
 ATTEMPTS = 8
 BROKER_SECONDS = 15
 ROW_LIMIT = 10_000
+NOBODY = Forgotten()
 
 
 class CollectParams(Params):
@@ -73,14 +76,22 @@ class Sorted:
     events: list[dict[str, Any]] = field(default_factory=list)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
     repeats: int = 0
+    forgotten: int = 0
 
 
-def sort_out(arrivals: Iterable[Arrival], known: set[str]) -> Sorted:
-    """Tell new events from repeats (by event id, also among themselves) and from rows that do not fit."""
+def sort_out(arrivals: Iterable[Arrival], known: set[str], refused: Forgotten = NOBODY) -> Sorted:
+    """Tell new events from repeats (by event id, also among themselves) and from rows that do not fit.
+
+    Of users who were forgotten nothing is kept, not even in the quarantine.
+    """
     result, seen = Sorted(), set(known)
     for arrival in arrivals:
         try:
-            event = validated(_parsed(arrival.raw))
+            raw = _parsed(arrival.raw)
+            if isinstance(raw.get("user"), str) and refused.holds(raw["user"]):
+                result.forgotten += 1
+                continue
+            event = validated(raw)
         except FeedbackError as error:
             result.quarantine.append(_quarantined(arrival, str(error)))
             continue
@@ -99,15 +110,19 @@ def collect() -> TablePin | None:
         SourceError: a file, the outbox or the broker cannot be read; what was collected before stays.
     """
     params = load_params("collect", CollectParams)
-    known, new, repeats, bad = _known(), 0, 0, 0
+    refused = listed(rows.to_pylist() if (rows := newest(FORGOTTEN_TABLE)) is not None else [])
+    known, new, repeats, bad, forgotten = _known(), 0, 0, 0, 0
     for batch in _batches(params):
-        told = sort_out(batch.arrivals, known)
+        told = sort_out(batch.arrivals, known, refused)
         _merge(QUARANTINE_TABLE, to_table(told.quarantine, QUARANTINE), ("source", "line", "row"), {})
         _merge(TABLE, to_table(told.events, FEEDBACK), ("event_id",), batch.metadata)
         batch.confirm()
         known |= {event["event_id"] for event in told.events}
         new, repeats, bad = new + len(told.events), repeats + told.repeats, bad + len(told.quarantine)
+        forgotten += told.forgotten
     log.info("feedback: %d new events, %d repeats dropped, %d rows in quarantine", new, repeats, bad)
+    if forgotten:
+        log.info("feedback: %d events of forgotten users refused", forgotten)
     return current_pin()
 
 
@@ -197,7 +212,8 @@ def _consumed(consumer: Consumer, topic: str) -> Iterator[Batch]:
         if not heard:
             raise SourceError(f"the broker fell silent while {topic} was read; try again. No event is lost.")
         if messages := [message for message in heard if not _ended(message, open_)]:
-            yield Batch([_arrival(message) for message in messages], confirm=_confirmation(consumer, messages))
+            told = [_arrival(message) for message in messages if message.value() is not None]  # null: an erased event
+            yield Batch(told, confirm=_confirmation(consumer, messages))
 
 
 def _arrival(message: Message) -> Arrival:
@@ -254,6 +270,7 @@ def _merge(name: str, rows: pa.Table, key: tuple[str, ...], metadata: dict[str, 
             " AND ".join(f"known.{column} = new.{column}" for column in key),
             source_alias="new",
             target_alias="known",
+            merge_schema=True,
             commit_properties=CommitProperties(custom_metadata=metadata),
         )
         try:

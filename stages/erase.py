@@ -87,15 +87,21 @@ def forget_older(pin: TablePin) -> bool:
     table = _table(pin)
     if any(commit["version"] > pin.version and commit["operation"] == "WRITE" for commit in table.history()):
         return False
+    let_go(pin.table, pin.version)
+    return True
+
+
+def let_go(name: str, version: int) -> None:
+    """Delete files and log of all versions of a table before `version`."""
     from deltalake import DeltaTable
 
-    DeltaTable(uri(pin.table), version=pin.version).create_checkpoint()
+    DeltaTable(uri(name), version=version).create_checkpoint()
+    table = DeltaTable(uri(name))
     table.alter.set_table_properties(AT_ONCE)
-    table = _table(pin)
+    table = DeltaTable(uri(name))
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     table.cleanup_metadata()
     table.alter.set_table_properties(AS_USUAL)
-    return True
 
 
 def drop(name: str) -> None:

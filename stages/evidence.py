@@ -12,10 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from thumbwheel.records import is_release
+from thumbwheel.reviews import PREFERS_OTHER, PREFERS_REPLY, REPAIRED, TIE
 
 Event = dict[str, Any]
 Key = tuple[str, str]
 """A user and a message: what an opinion is about."""
+REVIEWERS = ("review", "comparison")
+AGREEING = 2
+"""Reviewers who must prefer a reply for it to be learnt from."""
+UNSAFE = "unsafe"
+MARKED = {"wrong": "wrong", "toxic": UNSAFE}
+"""The reasons that marked spans of a reply stand for."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Evidence:
     liked: dict[Key, Event]
     edits: dict[Key, Event]
     reasons: dict[Key, set[str]]
-    reviews: dict[str, Event]
+    reviews: dict[str, list[Event]]
     successors: dict[Key, list[str]]
 
 
@@ -37,13 +44,14 @@ def weigh(events: Sequence[Event], minimum_age: timedelta, rejections: Counter[s
     """
     opinions, consents = _last_words(events)
     youngest = max(map(time_of, events), default=datetime.max) - minimum_age
-    evidence = Evidence({}, {}, {}, defaultdict(set), {}, defaultdict(list))
+    evidence = Evidence({}, {}, {}, defaultdict(set), defaultdict(list), defaultdict(list))
     for event in events:
         if reason := _barred(event, consents, youngest, opinions):
             rejections[reason] += 1
         else:
             _file(event, evidence)
-    rejections["review_without_dislike"] += len(set(evidence.reviews) - {message for _, message in evidence.disliked})
+    mended = {message for message, events in evidence.reviews.items() if reviewed(events)}
+    rejections["review_without_dislike"] += len(mended - {message for _, message in evidence.disliked})
     return evidence
 
 
@@ -74,9 +82,9 @@ def _barred(event: Event, consents: dict[Key, bool], youngest: datetime, opinion
 
 def _file(event: Event, evidence: Evidence) -> None:
     key, opinion = key_of(event), opinion_of(event)
-    if event["kind"] == "review":
-        if event["correction"]:
-            evidence.reviews[event["message_id"]] = event
+    if event["kind"] in REVIEWERS:
+        if event["kind"] == "review":
+            evidence.reviews[event["message_id"]].append(event)
         return
     if opinion == "down":
         evidence.disliked[key] = event
@@ -84,17 +92,44 @@ def _file(event: Event, evidence: Evidence) -> None:
         evidence.liked[key] = event
     if event["kind"] == "edit" and opinion == "down":
         evidence.edits[key] = event
-    if event["reason"]:
-        evidence.reasons[key].add(event["reason"])
+    evidence.reasons[key] |= reasons_of(event)
     if event["replaces"]:
         evidence.successors[key[0], event["replaces"]].append(event["message_id"])
 
 
 def opinion_of(event: Event) -> str | None:
-    """Return `up`, `down` or None for what a user's event says; an edit without a thumb is a dislike."""
-    if event["kind"] == "review":
+    """Return `up`, `down` or None for what a user's event says; an edit or marks without a thumb are a dislike."""
+    if event["kind"] in REVIEWERS:
         return None
-    return event["rating"] or ("down" if event["kind"] == "edit" else None)
+    return event["rating"] or ("down" if event["kind"] == "edit" or event.get("spans") else None)
+
+
+def reviewed(events: Sequence[Event]) -> str | None:
+    """Return what reviewers (events oldest first) would have had the reply be, or None.
+
+    The newest repair; else the other reply, where two reviewers preferred it, none preferred the disliked one, and
+    nobody marked anything in it as toxic.
+    """
+    repairs = [event["correction"] for event in events if event["reason"] in (None, REPAIRED) and event["correction"]]
+    if repairs:
+        return str(repairs[-1])
+    last = {event["user"]: event for event in events if event["reason"] in (PREFERS_OTHER, PREFERS_REPLY, TIE)}
+    chosen = [event["correction"] for event in last.values() if event["reason"] == PREFERS_OTHER]
+    if len(chosen) < AGREEING or len(set(chosen)) > 1 or any(e["reason"] == PREFERS_REPLY for e in last.values()):
+        return None
+    marked = {event["reply"] for event in events if UNSAFE in reasons_of({**event, "reason": None})}
+    return None if chosen[0] in marked else str(chosen[0])
+
+
+def marks_of_reviewers(event: Event, events: Sequence[Event]) -> set[str]:
+    """Return the reasons that reviewers' marks in a disliked reply stand for."""
+    return {mark for e in events if e["reply"] == event["reply"] for mark in reasons_of({**e, "reason": None})}
+
+
+def reasons_of(event: Event) -> set[str]:
+    """Return what a user's event names as wrong with a reply, by its reason and by its marked spans."""
+    marked = {MARKED[span["label"]] for span in event.get("spans") or ()}
+    return marked | ({event["reason"]} if event["reason"] else set())
 
 
 def key_of(event: Event) -> Key:

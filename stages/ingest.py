@@ -15,6 +15,7 @@ from stages.reading.intake import SCHEMAS, RowParams
 from stages.reading.sources import Source, observed_files
 from stages.reading.units import Taken, clear_kept, take_in, units_of
 from thumbwheel.command import run
+from thumbwheel.forgotten import observed
 from thumbwheel.lake import Pin, TablePin, write_pin, write_table
 from thumbwheel.params import load_params
 from thumbwheel.tracking import stage_run
@@ -43,9 +44,9 @@ def read_sources(params: IngestParams) -> dict[str, list[Taken]]:
     Raises:
         SourceError: a source is not as it was observed, or a file of it is corrupt as a whole.
     """
-    rows = params.of_rows()
+    rows, refused = params.of_rows(), observed()
     units = {
-        source.name: [unit for file in observed_files(source) for unit in units_of(source, file, rows)]
+        source.name: [unit for file in observed_files(source) for unit in units_of(source, file, rows, refused)]
         for source in params.sources
     }
     taken = iter(take_in([unit for of_source in units.values() for unit in of_source]))

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from eval.judge import MEND, Judge, NotKeptError
-from eval.people import read_people
+from eval.people import people_cases, read_people
 from eval.plan import Key, Planner, Row, by_question
 from eval.ruling import resolve
 from eval.session import SequentialParams, Session, Work, hear
@@ -94,7 +94,7 @@ def main() -> None:
         began, identity = time.monotonic(), judge_identity()
         session = sit(work, identity, params)
         rows = session.rows + people
-        facts = report(questions, rows, work, session, identity, params)
+        facts = report(questions, rows, work, session, identity, params) | people_facts(rows, answers, params)
         table = write_table("judge.verdicts", to_table(rows, VERDICT))
         stage.metrics({"seconds": time.monotonic() - began, "calls": session.calls, "errors": facts["errors"]})
         stage.metrics({"calls_saved": facts["sequential"]["calls_saved"], **session.cost})
@@ -236,6 +236,13 @@ def trial_facts(questions: Sequence[Row], rows: Sequence[Row], params: JudgePara
         for q in trial_questions(questions, params.trial_set)
     ]
     return try_judge(cases, np.random.default_rng(params.seed), params.resamples, params.confidence)
+
+
+def people_facts(rows: Sequence[Row], answers: Sequence[Row], params: JudgeParams) -> dict[str, Any]:
+    """Return how far the judge's verdicts on these answers agree with people's, where people spoke."""
+    cases = people_cases(rows, by_question(answers))
+    rng = np.random.default_rng(params.seed)
+    return {"people_trial": try_judge(cases, rng, params.resamples, params.confidence)} if cases else {}
 
 
 def trial_prompts(rows: Sequence[Row]) -> list[str]:

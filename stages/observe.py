@@ -18,11 +18,13 @@ from typing import Any
 from thumbwheel.command import run
 from thumbwheel.errors import ParamsError
 from thumbwheel.lake import TablePin, write_json
-from thumbwheel.params import load_params
+from thumbwheel.params import load_params, read_params
 from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
+REVIEWED = "data/human/reviewed.jsonl"
+"""Reviewers' verdicts on releases' answers; written where `judge.human_verdicts` names it."""
 NO_FEEDBACK = TablePin(table="feedback", version=-1, rows=0, fingerprint="")
 
 
@@ -91,8 +93,11 @@ def main() -> None:
         "sources.json": {"sources": observed_sources()},
         "questions.json": {"sets": observed_questions()},
         "documents.json": observed_documents(),
+        "forgotten.json": observed_forgotten(),
         "feedback.json": observed_feedback(),
     }
+    if read_params(settings().root / "params.yaml")["judge"]["human_verdicts"] == REVIEWED:
+        write_reviewed(settings().root / REVIEWED)
     changed = [name for name, value in found.items() if write_changed(settings().inputs / name, value)]
     log.info("inputs changed since the last turn: %s", ", ".join(changed) or "none")
 
@@ -104,6 +109,28 @@ def observed_sources() -> list[dict[str, Any]]:
 
     sources = load_params("ingest", IngestParams).sources
     return [{"name": source.name, "uri": source.uri, "files": list_files(source)} for source in sources]
+
+
+def observed_forgotten() -> dict[str, Any]:
+    """Return the marks of those who were forgotten, and by which key they were made."""
+    from thumbwheel import forgotten
+    from thumbwheel.lake import newest
+
+    rows = newest(forgotten.TABLE)
+    known = [] if rows is None else sorted({(row["mark"], row["key"]) for row in rows.to_pylist()})
+    return {"forgotten": [{"mark": mark, "key": key} for mark, key in known]}
+
+
+def write_reviewed(path: Path) -> None:
+    """Write what reviewers said of releases' answers as the file of verdicts that the gate may read."""
+    from stages.enqueue import comparisons
+    from thumbwheel.lake import newest
+
+    rows = newest("feedback")
+    lines = [json.dumps(verdict) for verdict in comparisons([] if rows is None else rows.to_pylist())]
+    text = "".join(f"{line}\n" for line in lines)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def observed_questions() -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ INDEX_FOLDER = "index"
 SERVICE = "serving.chat:Chat"
 MODULES = (
     *("__init__", "bundle", "command", "embedding", "encoder", "engine", "errors", "folders", "grounding", "knowledge"),
-    *("outbox", "params", "records", "settings"),
+    *("agreement", "outbox", "params", "records", "reviews", "secret", "settings"),
 )
 CODE = (
     "serving",

@@ -23,20 +23,33 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from stages.best_of_n import BestOfNParams, Resampled, resample
-from stages.evidence import Event, Evidence, Key, key_of, opinion_of, time_of, weigh, when
+from stages.evidence import (
+    UNSAFE,
+    Event,
+    Evidence,
+    Key,
+    key_of,
+    marks_of_reviewers,
+    opinion_of,
+    reviewed,
+    time_of,
+    weigh,
+    when,
+)
+from stages.queue import queued
 from thumbwheel.command import run
 from thumbwheel.errors import PinError
-from thumbwheel.lake import Pin, TablePin, read_table, write_pin, write_table
+from thumbwheel.forgotten import REASON, Forgotten, observed
+from thumbwheel.lake import Pin, TablePin, conform, read_table, write_pin, write_table
 from thumbwheel.params import Params, load_params
-from thumbwheel.records import FEEDBACK, OBJECTIVES, ORIGINS, PREFERENCE, preference_id, to_table
+from thumbwheel.records import FEEDBACK, OBJECTIVES, ORIGINS, PREFERENCE, QUEUED, preference_id, to_table
 from thumbwheel.settings import settings
 
 Row = dict[str, Any]
 Resample = Callable[[Sequence[Event]], list[Resampled]]
 
-UNSAFE = "unsafe"
-"""The reason that makes a pair one for the objective `safe`."""
 LICENCE = "consented-feedback"
+NOBODY = Forgotten()
 
 
 class Weights(Params):
@@ -63,25 +76,32 @@ class Pairs:
 
     preferences: list[Row] = field(default_factory=list)
     unpaired: list[Event] = field(default_factory=list)
+    queue: list[Row] = field(default_factory=list)
+    """Rows of `QUEUED`: the disliked replies for reviewers to see."""
     rejections: Counter[str] = field(default_factory=Counter)
 
 
-def make_pairs(events: Iterable[Event], params: PairsParams, resample: Resample) -> Pairs:
-    """Return what feedback events give; their order does not matter.
+def make_pairs(
+    events: Iterable[Event], params: PairsParams, resample: Resample, refused: Forgotten = NOBODY
+) -> Pairs:  # fmt: skip
+    """Return what feedback events give, but those of users who were forgotten; their order does not matter.
 
     `resample` is given the disliked events that no user and no reviewer has mended, newest first, and returns a better
     reply or the reason for none, in the same order.
     """
     result, age = Pairs(), timedelta(hours=params.minimum_age_hours)
-    evidence = weigh(_distinct(events, result.rejections), age, result.rejections)
+    remembered = [event for event in events if not _refuse(event, refused, result.rejections)]
+    evidence = weigh(_distinct(remembered, result.rejections), age, result.rejections)
     dislikes = _capped(evidence.disliked.values(), params.cap_per_user, result.rejections)
     found = {key_of(event): _better(event, evidence, result.rejections) for event in dislikes}
     open_ = [event for event in dislikes if found[key_of(event)] is None]
-    for event, fresh in zip(open_, resample(open_) if open_ else [], strict=True):
-        if fresh.text is None:
-            result.rejections[fresh.reason] += 1
+    fresh = dict(zip(map(key_of, open_), resample(open_) if open_ else [], strict=True))
+    for key, sample in fresh.items():
+        if sample.text is None:
+            result.rejections[sample.reason] += 1
         else:
-            found[key_of(event)] = ("best_of_n", fresh.text)
+            found[key] = ("best_of_n", sample.text)
+    result.queue = queued([event for event in open_ if found[key_of(event)] is None], fresh, evidence)
     rows = [_preference(e, *better, evidence, params) for e in dislikes if (better := found[key_of(e)]) is not None]
     result.preferences = _by_time(_agreed(rows, result.rejections), "id")
     result.unpaired = _by_time(_unpaired(dislikes, found, evidence, params, result.rejections), "event_id")
@@ -106,8 +126,8 @@ def _ways(event: Event, evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "edit", edit["correction"]
     if liked := _liked_successor(event, evidence):
         yield "regeneration", liked["reply"]
-    if review := evidence.reviews.get(event["message_id"]):
-        yield "review", review["correction"]
+    if (review := reviewed(evidence.reviews.get(event["message_id"], []))) is not None:
+        yield "review", review
 
 
 def _liked_successor(event: Event, evidence: Evidence) -> Event | None:
@@ -122,7 +142,7 @@ def _liked_successor(event: Event, evidence: Evidence) -> Event | None:
 
 
 def _preference(event: Event, origin: str, chosen: str, evidence: Evidence, params: PairsParams) -> Row:
-    reasons = evidence.reasons[key_of(event)]
+    reasons = evidence.reasons[key_of(event)] | marks_of_reviewers(event, evidence.reviews.get(event["message_id"], []))
     return {
         "id": preference_id(event["prompt"], chosen, event["reply"]),
         "prompt": event["prompt"],
@@ -165,6 +185,12 @@ def _unpaired(
     return alone + _capped(likes, params.cap_per_user, rejections)
 
 
+def _refuse(event: Event, refused: Forgotten, rejections: Counter[str]) -> bool:
+    if is_refused := refused.holds(event["user"]):
+        rejections[REASON] += 1
+    return is_refused
+
+
 def _distinct(events: Iterable[Event], rejections: Counter[str]) -> list[Event]:
     unique: dict[str, Event] = {}
     for event in sorted(events, key=when):
@@ -204,7 +230,7 @@ def read_feedback() -> list[Event]:
         raise PinError(f"{path} is missing; write it first: python -m stages.observe.") from None
     except ValidationError:
         raise PinError(f"{path} is damaged; write it again: python -m stages.observe.") from None
-    return [] if pin.version < 0 else read_table(pin).to_pylist()
+    return [] if pin.version < 0 else conform(read_table(pin), FEEDBACK).to_pylist()
 
 
 def main() -> None:
@@ -212,10 +238,11 @@ def main() -> None:
 
     params, events = load_params("pairs", PairsParams), read_feedback()
     with stage_run("pairs", params) as tracked:
-        result = make_pairs(events, params, partial(resample, params=params.best_of_n))
+        result = make_pairs(events, params, partial(resample, params=params.best_of_n), observed())
         tables = {
             "preferences": write_table("pairs_preferences", to_table(result.preferences, PREFERENCE)),
             "unpaired": write_table("pairs_unpaired", to_table(result.unpaired, FEEDBACK)),
+            "queue": write_table("pairs_queue", to_table(result.queue, QUEUED)),
         }
         facts = _facts(result)
         tracked.metrics({f"{name}.{key}": count for name, group in facts.items() for key, count in group.items()})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from stages import census
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash, refuse_other
 from thumbwheel.command import run
@@ -128,6 +129,7 @@ def main() -> None:
     refuse_other(settings().models / "served", gate["bundle"])
     tags = lineage(bundle, gate, settings().root)
     with tracking.stage_run("register") as stage:
+        census.keep(bundle)
         version = known_version(stage.client, bundle, tags["gate"]) or create_version(stage, tags)
         facts = {
             "model": tracking.MODEL,

@@ -33,6 +33,7 @@ def feedback_event(**changes: Any) -> dict[str, Any]:
         "arm": "control",
         "consent": True,
         "created_at": "2026-11-01T10:00:00+00:00",
+        "spans": None,
     }
     return {**event, **changes}
 

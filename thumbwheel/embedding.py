@@ -30,6 +30,7 @@ LENGTHS = (16, 32, 64, TOKENS)
 BATCH_TOKENS = 2048
 """A batch has one of `LENGTHS` and always so many tokens, filled up where texts run out: the same shapes give the same
 vector for a text whatever else is in its batch, and so the same with and without what is kept."""
+DTYPES = ("float32", "bfloat16", "float16")
 CHUNK = 10_000
 LOOKUP = 500
 MINUTE = 60.0
@@ -74,6 +75,23 @@ class Store:
         with self.database:
             self.database.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
 
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Delete vectors, overwriting them on the disk; return how many there were."""
+        self.database.execute("PRAGMA secure_delete = ON")
+        with self.database:
+            gone = sum(
+                self.database.execute(f"DELETE FROM vectors WHERE key IN ({','.join('?' * len(some))})", some).rowcount
+                for some in _slices(keys, LOOKUP)
+            )
+        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
+
+def keys_of(texts: Iterable[str], dtypes: Sequence[str] = DTYPES) -> list[bytes]:
+    """Return the keys under which the vectors of texts may be stored."""
+    marks = [_mark(dtype) for dtype in dtypes]
+    return [_key(mark, text) for text in set(texts) for mark in marks]
+
 
 def embed(texts: Iterable[str], dtype: str) -> Vectors:
     """Return the vectors of all distinct texts; `dtype` is the model's, such as `bfloat16`."""
@@ -81,7 +99,7 @@ def embed(texts: Iterable[str], dtype: str) -> Vectors:
 
     unique = sorted(set(texts))
     mark = _mark(dtype)
-    keys = {text: hashlib.sha256(mark + text.encode("utf-8", "surrogatepass")).digest() for text in unique}
+    keys = {text: _key(mark, text) for text in unique}
     with closing(Store()) as store:
         raw = store.known(list(keys.values()))
         missing = [text for text in unique if keys[text] not in raw]
@@ -153,6 +171,10 @@ def load_model(dtype: str) -> tuple[Any, Any]:
     device = "cuda" if settings().accelerator == "cuda" else "cpu"
     model = AutoModel.from_pretrained(path, dtype=getattr(torch, dtype))
     return model.to(device).eval(), AutoTokenizer.from_pretrained(path)
+
+
+def _key(mark: bytes, text: str) -> bytes:
+    return hashlib.sha256(mark + text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _mark(dtype: str) -> bytes:

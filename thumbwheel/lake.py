@@ -49,11 +49,12 @@ class Pin(BaseModel):
     facts: dict[str, Any] = {}
 
 
-def write_table(name: str, rows: pa.Table | pa.RecordBatchReader) -> TablePin:
+def write_table(name: str, rows: pa.Table | pa.RecordBatchReader, again: bool = False) -> TablePin:
     """Make `rows` the newest content of the lake's table `name`, unless some version already holds it.
 
     A reader is written as it comes, in the memory of one part (`thumbwheel.parts`). Writers at once end as if one came
-    after the other. Returns the pin of the version that holds the content, an older one if it stood there before.
+    after the other. Returns the pin of the version that holds the content, an older one if it stood there before; with
+    `again` always the newest, for where older ones are to be let go.
 
     Raises:
         RecordError: a column has a type that no Delta table has.
@@ -66,7 +67,7 @@ def write_table(name: str, rows: pa.Table | pa.RecordBatchReader) -> TablePin:
     mark = total.hexdigest()
     return TablePin(
         table=name,
-        version=commit(uri(name), reader.schema, parts, mark),
+        version=commit(uri(name), reader.schema, parts, mark, again),
         rows=sum(part.rows for part in parts),
         fingerprint=mark,
     )

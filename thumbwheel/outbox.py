@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbwheel.errors import FeedbackError, SourceError
-from thumbwheel.records import FEEDBACK, FEEDBACK_KINDS, ROLES
+from thumbwheel.records import FEEDBACK, FEEDBACK_KINDS, ROLES, SPAN_LABELS
 from thumbwheel.settings import settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 RATINGS = ("up", "down")
 REQUIRED = ("event_id", "conversation_id", "message_id", "user", "kind", "created_at")
 OPTIONAL = ("rating", "reason", "correction", "replaces", "model", "arm")
-NEEDED_BY = {"rating": ("rating", "reason"), "edit": ("correction",), "regeneration": ("replaces",)}
+NEEDED_BY = {"rating": ("rating", "reason", "spans"), "edit": ("correction",), "regeneration": ("replaces",)}
 """The optional fields of which a kind of event needs at least one."""
 
 BUSY_SECONDS = 30
@@ -61,6 +61,7 @@ def validated(event: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {name: _required_text(event, name) for name in REQUIRED}
     row |= {name: _optional_text(event, name) for name in OPTIONAL}
     row |= {"prompt": _prompt(event.get("prompt")), "reply": _text("reply", event.get("reply"))}
+    row["spans"] = _spans(event.get("spans"), row["reply"])
     if not isinstance(consent := event.get("consent"), bool):
         raise FeedbackError(f"'consent' = {consent!r}: it must be true or false.")
     _refuse_unfit(row)
@@ -115,6 +116,15 @@ class Outbox:
         if offsets:
             marks = ",".join("?" * len(offsets))
             self._query(f"UPDATE events SET sent = 1 WHERE offset IN ({marks})", tuple(offsets))
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        """Delete events, out of the file and its write-ahead log; return how many there were."""
+        with self._guarded(), self._lock:
+            self._db.execute("PRAGMA secure_delete=ON")
+            gone = sum(self._db.execute("DELETE FROM events WHERE event_id = ?", (e,)).rowcount for e in event_ids)
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
 
     def close(self) -> None:
         with self._lock:
@@ -250,6 +260,25 @@ def _prompt(value: Any) -> list[dict[str, str]]:
         if message["role"] not in ROLES:
             raise FeedbackError(f"'prompt' has the role {message['role']!r}; known: {', '.join(ROLES)}.")
     return [{"role": m["role"], "content": _text("prompt", m["content"])} for m in value]
+
+
+def _spans(value: Any, reply: str) -> list[dict[str, Any]] | None:
+    if not value:
+        return None
+    if not isinstance(value, list) or not all(isinstance(span, Mapping) for span in value):
+        raise FeedbackError("'spans' must be a list of objects with 'start', 'end' and 'label'.")
+    return [_span(span, len(reply)) for span in value]
+
+
+def _span(span: Mapping[str, Any], length: int) -> dict[str, Any]:
+    if set(span) != {"start", "end", "label"} or span["label"] not in SPAN_LABELS:
+        raise FeedbackError(
+            f"'spans' holds {dict(span)!r}: it needs start, end and a label ({', '.join(SPAN_LABELS)})."
+        )
+    start, end = span["start"], span["end"]
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
+        raise FeedbackError(f"'spans' holds {start!r} to {end!r}, which is no part of a reply of {length} characters.")
+    return {"start": start, "end": end, "label": span["label"]}
 
 
 def _required_text(event: Mapping[str, Any], name: str) -> str:

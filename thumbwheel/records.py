@@ -69,6 +69,8 @@ THUMB = pa.schema(
     ]
 )
 """A reply that was liked or not, for which there is no other to compare it with."""
+SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())])
+SPAN_LABELS = ("wrong", "toxic")
 FEEDBACK = pa.schema(
     [
         ("event_id", pa.string()),
@@ -86,13 +88,38 @@ FEEDBACK = pa.schema(
         ("arm", pa.string()),
         ("consent", pa.bool_()),
         ("created_at", pa.string()),
+        ("spans", pa.list_(SPAN)),
     ]
 )
-"""`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces."""
-FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review")
+"""`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces. A span
+of `spans` are the characters `start` to `end` (not included) of the reply, in Unicode code points, marked as `label`;
+tables of before there were spans lack the column."""
+FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review", "comparison")
+"""`review` and `comparison` are a reviewer's: on a disliked reply, or on the answers of two releases to a question."""
 ELSEWHERE, ADAPTED = "elsewhere/", "+"
 """Marks in a reply's `model`: it begins with the first where another engine than the release's wrote it, and holds the
 second, before the adapter's name, where the release wrote it under an adapter."""
+
+QUEUED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("conversation_id", pa.string()),
+        ("message_id", pa.string()),
+        ("user", pa.string()),
+        ("prompt", MESSAGES),
+        ("reply", pa.string()),
+        ("other", pa.string()),
+        ("spans", pa.list_(SPAN)),
+        ("reasons", pa.list_(pa.string())),
+        ("dislikes", pa.int64()),
+        ("doubt", pa.float64()),
+        ("model", pa.string()),
+        ("arm", pa.string()),
+        ("created_at", pa.string()),
+    ]
+)
+"""A disliked reply that nothing has bettered, for reviewers: `other` is what it may be compared with, or null; `doubt`
+from 0 to 1 how little the judge could tell; `dislikes` how many users disliked this reply to this prompt."""
 
 QUARANTINE = pa.schema(
     [

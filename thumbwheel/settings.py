@@ -99,6 +99,10 @@ class Settings(BaseSettings):
         return self.root / "data" / "reports"
 
     @property
+    def queue(self) -> Path:
+        return self.root / "data" / "queue" / "items.json"
+
+    @property
     def index(self) -> Path:
         return self.root / "data" / "index"
 

@@ -25,13 +25,16 @@ KEPT_FOR_EVER = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDu
 ATTEMPTS = 12
 
 
-def commit(uri: str, schema: pa.Schema, parts: Sequence[Part], mark: str) -> int:
-    """Make `parts` the newest version, unless one holds them, and return its number; overtaken, try again."""
+def commit(uri: str, schema: pa.Schema, parts: Sequence[Part], mark: str, again: bool = False) -> int:
+    """Make `parts` the newest version, unless one holds them, and return its number; overtaken, try again.
+
+    With `again` they become the newest even where an older version holds them.
+    """
     from deltalake.exceptions import CommitFailedError, DeltaError
 
     for attempt in range(ATTEMPTS):
         table, commits = _snapshot(uri)
-        if (held := _version_of(commits, mark)) is not None:
+        if not again and (held := _version_of(commits, mark)) is not None:
             return held
         try:
             _commit_once(uri, table, schema, parts, mark)

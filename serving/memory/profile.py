@@ -77,6 +77,12 @@ class SqliteProfiles:
                 self._db.execute("ROLLBACK")
                 raise
 
+    def count(self, user: str) -> int:
+        """Return how many statements of a user there are."""
+        with self._lock:
+            found = self._db.execute("SELECT count(*) FROM statements WHERE user = ?", (user,)).fetchone()
+        return int(found[0])
+
     def erase_user(self, user: str) -> int:
         """Forget a user and return how many statements there were."""
         with self._lock:

@@ -95,6 +95,12 @@ class SqliteRecall:
         found = nearest(vector, matrix.astype(np.float32), most, at_least)
         return [Exchange(*rows[place][:3], cosine) for place, cosine in found]
 
+    def count(self, user: str) -> int:
+        """Return how many exchanges of a user there are."""
+        with self._lock:
+            found = self._db.execute("SELECT count(*) FROM exchanges WHERE user = ?", (user,)).fetchone()
+        return int(found[0])
+
     def erase_user(self, user: str) -> int:
         """Forget a user and return how many exchanges there were."""
         with self._lock:

@@ -3,6 +3,7 @@
 import { ApiError, ask, getJson, sendFeedback } from "./api.js";
 import { showSources } from "./citations.js";
 import { render } from "./markdown.js";
+import { letMark } from "./spans.js";
 
 const ICONS = {
   send: "M12 19V5m0 0-6 6m6-6 6 6",
@@ -101,6 +102,14 @@ async function thumb(turn, rating) {
   scrollDown();
 }
 
+async function markSpan(turn, span) {
+  const view = turn.view;
+  if (!turn.id || !(await rate(turn, { rating: "down", spans: [span] }, "Thank you, marked."))) return false;
+  view.querySelector(".up").setAttribute("aria-pressed", false);
+  view.querySelector(".down").setAttribute("aria-pressed", true);
+  return true;
+}
+
 async function giveReason(turn, button) {
   if (!(await rate(turn, { rating: "down", reason: button.dataset.reason }, "Thank you, noted."))) return;
   for (const other of turn.view.querySelectorAll(".reasons [data-reason]")) other.setAttribute("aria-pressed", other === button);
@@ -153,6 +162,7 @@ function addReply(content = "", id = null) {
 function wire(turn) {
   const on = (selector, type, act) => turn.view.querySelector(selector).addEventListener(type, act);
   for (const name of ["up", "down", "edit", "again"]) turn.view.querySelector(`.${name}`).append(icon(name));
+  letMark(turn.view, () => (running ? "" : turn.content), (span) => markSpan(turn, span));
   on(".up", "click", () => thumb(turn, "up"));
   on(".down", "click", () => thumb(turn, "down"));
   on(".again", "click", () => running || answerAgain(turn));
@@ -166,7 +176,8 @@ function wire(turn) {
 function reset(view) {
   markFiltered(view, null);
   showSources(view, []);
-  for (const name of [".reasons", ".editor", ".yours", ".problem", ".actions"]) view.querySelector(name).hidden = true;
+  view.querySelector(".marks").replaceChildren();
+  for (const name of [".reasons", ".editor", ".yours", ".problem", ".actions", ".marker"]) view.querySelector(name).hidden = true;
   for (const button of view.querySelectorAll("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
   view.querySelector(".editor textarea").value = view.querySelector(".state").textContent = "";
 }

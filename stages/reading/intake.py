@@ -15,6 +15,7 @@ from stages.reading.containers import Fault, Record
 from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
 from stages.reading.mend import LanguageParams, language_of, mend
 from stages.reading.sources import Source
+from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
 from thumbwheel.records import (
     CONVERSATION,
@@ -29,6 +30,7 @@ from thumbwheel.records import (
 
 SHOWN = 10_000
 """Characters of a quarantined row that are kept."""
+NOBODY = Forgotten()
 MENDED = ', "mended": true'
 """What `meta` says, beside file and row, of a row that held mojibake."""
 PSEUDONYM = re.compile(r"u-[0-9a-f]{16}")
@@ -53,11 +55,15 @@ class RowParams(Params):
     language: LanguageParams
 
 
+NAMELESS = ("no_consent", REASON)
+"""Reasons for which a row is turned away without its text being kept."""
+
+
 class Intake:
     """The rows of one file since they were last handed on; `read` records in all, `mended` rows among them."""
 
-    def __init__(self, source: Source, file: str, params: RowParams) -> None:
-        self.source, self.file, self.params = source, file, params
+    def __init__(self, source: Source, file: str, params: RowParams, refused: Forgotten = NOBODY) -> None:
+        self.source, self.file, self.params, self.refused = source, file, params, refused
         self.salt = params.user_salt.encode()
         self.place = f'{{"file": {json.dumps(file)}, "row": '
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
@@ -79,6 +85,8 @@ class Intake:
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
             raise Misfit(record.value.reason, record.value.detail)
+        if self.refused.marks and any(map(self.refused.holds, users_of(record.value, self.salt))):
+            raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
         found = False
         for item in read_record(record.value, self.source.format):
             if self.source.kind == "both" or (self.source.kind == "conversation") == isinstance(item, Chat):
@@ -111,7 +119,7 @@ class Intake:
             _word(said, "licence", "license") or source.licence,
             _word(said, "lang", "language") or self._language(chat.messages),
             _word(said, "topic", "category"),
-            _user(said, self.salt),
+            user_of(said, self.salt),
             _moment(said),
             True,
             f"{self.place}{row}{MENDED if is_mended else ''}}}",
@@ -128,7 +136,7 @@ class Intake:
             "public",
             objective if objective in ("helpful", "safe") else source.objective,
             1.0,
-            _user(said, self.salt),
+            user_of(said, self.salt),
             _word(said, "model"),
             _moment(said),
             source.name,
@@ -141,7 +149,7 @@ class Intake:
         return language_of([message["content"] for message in messages], self.params.language) or self.source.lang
 
     def _turn_away(self, misfit: Misfit, record: Record) -> None:
-        text = "" if misfit.reason == "no_consent" else _shown(record.value)
+        text = "" if misfit.reason in NAMELESS else _shown(record.value)
         self.characters += len(text)
         place = (f"{self.source.name}:{self.file}", record.row)
         self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
@@ -227,7 +235,7 @@ def _word(record: Mapping[str, Any], *names: str) -> str | None:
     return None
 
 
-def _user(record: Mapping[str, Any], salt: bytes) -> str | None:
+def user_of(record: Mapping[str, Any], salt: bytes) -> str | None:
     """Return the pseudonym of a row's user; one that is a pseudonym already, as in feedback, stays as it is."""
     raw = record.get("user")
     if not isinstance(raw, str | int):
@@ -235,6 +243,17 @@ def _user(record: Mapping[str, Any], salt: bytes) -> str | None:
     if not isinstance(raw, str | int) or raw == "":
         return None
     return str(raw) if PSEUDONYM.fullmatch(str(raw)) else user_hash(str(raw), salt)
+
+
+def users_of(value: Any, salt: bytes) -> Iterator[str]:
+    """Yield the pseudonyms of all users whom a record names, its own and those of messages in a tree."""
+    if isinstance(value, Mapping):
+        if (user := user_of(value, salt)) is not None:
+            yield user
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from users_of(inner, salt)
 
 
 def _moment(record: Mapping[str, Any]) -> str | None:

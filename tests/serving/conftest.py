@@ -20,6 +20,7 @@ from serving.memory.assembly import make_memory
 from serving.options import SHIPPED, Options, load_options
 from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
+from serving.review.desk import make_desk
 from serving.upstream import Upstream
 from tests.fakes import FakeEngine, WordTokens, fake_engine, served
 from thumbwheel.outbox import Outbox
@@ -65,7 +66,8 @@ def parts_of(
 ) -> Parts:
     upstream, entry = Upstream(engine, Breaker(options.breaker)), make_entry(options, b"key")
     memory, cache = make_memory(options, RELEASE, history, upstream, folder, WordTokens), make_cache(options)
-    return Parts(RELEASE, history, upstream, outbox, options, entry, memory, cache, retrieval=retrieval)
+    desk = make_desk(options, folder, outbox, b"key")
+    return Parts(RELEASE, history, upstream, outbox, options, entry, memory, cache, retrieval=retrieval, desk=desk)
 
 
 @dataclass

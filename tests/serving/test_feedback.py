@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
-from serving.feedback import user_key
 from serving.guard.guard import Guard
 from tests.serving.conftest import OPTIONS, Chat
 from tests.serving.guard.test_reply import screened
@@ -61,6 +59,16 @@ def test_a_disliked_second_try_is_a_plain_rating(chat: Chat) -> None:
     assert [e["kind"] for e in chat.events()] == ["rating"]
 
 
+def test_marked_words_reach_the_event_as_characters_of_the_reply(chat: Chat) -> None:
+    chat.engine.text = "🌱 The moon is green."
+    span = {"start": 2, "end": 10, "label": "wrong"}
+    assert chat.rate(chat.ask().json(), spans=[span]).status_code == 201
+    (event,) = chat.events()
+    assert event["spans"] == [span]
+    assert event["reply"][2:10] == "The moon"
+    assert (event["kind"], event["rating"]) == ("rating", None)
+
+
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [
@@ -70,6 +78,10 @@ def test_a_disliked_second_try_is_a_plain_rating(chat: Chat) -> None:
         ({"rating": "up", "consent": "maybe"}, 400, "invalid_value"),
         ({"rating": "up", "stars": 5}, 400, "unknown_parameter"),
         ({"rating": "up", "reply": "forged"}, 400, "unknown_parameter"),
+        ({"spans": []}, 400, "invalid_value"),
+        ({"spans": [{"start": 0, "end": 15, "label": "wrong"}]}, 400, "invalid_value"),
+        ({"spans": [{"start": 3, "end": 3, "label": "toxic"}]}, 400, "invalid_value"),
+        ({"spans": [{"start": 0, "end": 2, "label": "dull"}]}, 400, "invalid_value"),
         ({"correction": "  "}, 400, "invalid_value"),
         ({"correction": "Echo 1: Hello?"}, 400, "invalid_value"),
         ({"reason": "x" * 501}, 400, "invalid_value"),
@@ -111,15 +123,6 @@ def test_an_outbox_that_cannot_be_written_is_a_503(chat: Chat, monkeypatch: pyte
     monkeypatch.setattr(chat.outbox, "append", full)
     response = chat.rate(answer, rating="up")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "feedback_unavailable")
-
-
-def test_the_users_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "user.key"
-    first = user_key(path)
-    assert user_key(path) == first
-    assert len(first) == 32
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [p.name for p in path.parent.iterdir()] == ["user.key"]
 
 
 TEXT = strategies.text(min_size=1, max_size=60).filter(

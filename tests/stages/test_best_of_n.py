@@ -47,20 +47,23 @@ def test_the_best_of_the_samples_is_chosen() -> None:
     assert found == Resampled(text="best")
 
 
-def test_a_judge_that_always_prefers_the_first_makes_no_pair() -> None:
-    assert judged(["new"], lambda c: 0.99) == Resampled(reason="no_better_sample")
+def test_a_judge_that_always_prefers_the_first_makes_no_pair_and_is_all_doubt() -> None:
+    assert judged(["new"], lambda c: 0.99) == Resampled(reason="no_better_sample", other="new", doubt=1.0)
 
 
 def test_a_worse_sample_makes_no_pair() -> None:
-    assert judged(["new"], taste(["new", "old"])) == Resampled(reason="no_better_sample")
+    assert judged(["new"], taste(["new", "old"])).reason == "no_better_sample"
 
 
 def test_a_better_sample_within_the_margin_makes_no_pair() -> None:
-    assert judged(["new"], lambda c: 0.55 if c.first == "new" else 0.45) == Resampled(reason="no_better_sample")
+    found = judged(["new"], lambda c: 0.55 if c.first == "new" else 0.45)
+    assert (found.text, found.reason, found.other) == (None, "no_better_sample", "new")
+    assert found.doubt == pytest.approx(0.9)
 
 
 def test_a_verdict_that_cannot_be_read_is_never_a_win() -> None:
-    assert judged(["new"], lambda c: 0.99 if c.first == "new" else None) == Resampled(reason="judge_failed")
+    found = judged(["new"], lambda c: 0.99 if c.first == "new" else None)
+    assert found == Resampled(reason="judge_failed", other="new", doubt=1.0)
 
 
 def test_samples_that_are_blank_or_the_disliked_reply_itself_are_not_judged() -> None:

@@ -20,8 +20,10 @@ from stages import collect as module
 from stages.collect import Arrival, Batch, collect, current_pin, sort_out
 from tests.events import feedback_event, make_topic, running_broker
 from thumbwheel.errors import SourceError
-from thumbwheel.lake import fingerprint, newest, read_table
+from thumbwheel.forgotten import Forgotten
+from thumbwheel.lake import fingerprint, newest, read_table, uri
 from thumbwheel.outbox import Outbox, deliver, new_producer
+from thumbwheel.records import FEEDBACK, to_table
 from thumbwheel.settings import settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -104,6 +106,40 @@ def test_events_of_the_outbox_come_into_the_lake(outbox: Outbox) -> None:
     assert read_table(pin).sort_by("event_id").to_pylist() == sorted(events, key=lambda event: event["event_id"])
 
 
+def test_a_table_of_before_there_were_spans_takes_events_with_them(outbox: Outbox) -> None:
+    import deltalake
+
+    old = {name: value for name, value in feedback_event(event_id="old").items() if name != "spans"}
+    schema = pa.schema([field for field in FEEDBACK if field.name != "spans"])
+    deltalake.write_deltalake(uri("feedback"), to_table([old], schema))
+    spans = [{"start": 0, "end": 3, "label": "toxic"}]
+    outbox.append(feedback_event(event_id="new", spans=spans))
+
+    pin = collect()
+
+    assert pin is not None
+    assert {row["event_id"]: row["spans"] for row in read_table(pin).to_pylist()} == {"old": None, "new": spans}
+
+
+def test_a_tombstone_in_kafka_is_passed_over_and_its_place_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told:
+        def __init__(self, offset: int, value: bytes | None) -> None:
+            self.told = {"offset": offset, "value": value, "partition": 0, "topic": "t", "error": None}
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: self.told[name]
+
+    class Consumer:
+        committed = assign = lambda self, *_, **__: None
+
+        def consume(self, *_: Any, **__: Any) -> list[Told]:
+            return [Told(0, None), Told(1, b"{}")]
+
+    monkeypatch.setattr(module, "_partitions", lambda *_: [type("P", (), {"partition": 0})])
+    batch = next(module._consumed(Consumer(), "t"))  # type: ignore[arg-type]
+    assert [arrival.line for arrival in batch.arrivals] == [1]
+
+
 def test_collecting_again_without_news_gives_the_same_pin(outbox: Outbox) -> None:
     outbox.append(feedback_event())
 
@@ -133,9 +169,9 @@ def test_what_was_read_of_an_outbox_is_not_read_again(outbox: Outbox, monkeypatc
     seen: list[str] = []
     true = sort_out
 
-    def spy(arrivals: list[Arrival], known: set[str]) -> Any:
+    def spy(arrivals: list[Arrival], known: set[str], refused: Forgotten) -> Any:
         seen.extend(json.loads(arrival.raw)["event_id"] for arrival in arrivals)
-        return true(arrivals, known)
+        return true(arrivals, known, refused)
 
     monkeypatch.setattr(module, "sort_out", spy)
     collect()

@@ -15,6 +15,7 @@ from stages.collect import CollectParams, collect
 from stages.pairs import Pairs, PairsParams, main, make_pairs
 from tests.events import feedback_event
 from thumbwheel.errors import PinError
+from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import read_pin, read_pinned, write_json
 from thumbwheel.params import load_params, read_params
 from thumbwheel.records import FEEDBACK, PREFERENCE, to_table
@@ -55,6 +56,11 @@ def at(minute: int) -> str:
 
 def edit(text: str = "Nine months.", **changes: Any) -> dict[str, Any]:
     return feedback_event(**{"kind": "edit", "rating": None, "correction": text, "created_at": at(1), **changes})
+
+
+def marked(label: str, **changes: Any) -> dict[str, Any]:
+    spans = [{"start": 0, "end": 3, "label": label}]
+    return feedback_event(**{"rating": None, "spans": spans, "created_at": at(2), **changes})
 
 
 def regenerated(text: str = "About nine months.", **changes: Any) -> dict[str, Any]:
@@ -430,3 +436,24 @@ def test_a_regeneration_by_another_model_is_no_better_reply() -> None:
 
     assert result.preferences == []
     assert [event["message_id"] for event in result.unpaired] == ["m-1"]
+
+
+@pytest.mark.parametrize(("label", "objective"), [("toxic", "safe"), ("wrong", "helpful")])
+def test_words_marked_as_toxic_make_a_pair_for_safety(label: str, objective: str) -> None:
+    made = pairs_of(edit(), marked(label)).preferences
+    assert [row["objective"] for row in made] == [objective]
+
+
+def test_marked_words_without_a_thumb_are_a_dislike_that_a_thumb_up_takes_back() -> None:
+    assert [event["event_id"] for event in pairs_of(marked("wrong", event_id="e")).unpaired] == ["e"]
+    taken_back = pairs_of(marked("wrong"), feedback_event(rating="up", created_at=at(3)))
+    assert [event["rating"] for event in taken_back.unpaired] == ["up"]
+
+
+def test_events_of_a_forgotten_user_make_nothing_and_are_counted() -> None:
+    class Everybody(Forgotten):
+        def holds(self, user: str | None) -> bool:
+            return True
+
+    made = make_pairs([edit(), feedback_event()], params(), none_found, Everybody())
+    assert (made.preferences, made.unpaired, made.rejections) == ([], [], {"forgotten": 2})

@@ -1,0 +1,1 @@
+"""Forgetting a user: who they are, what they left behind, every place that may hold it, and the receipt."""
