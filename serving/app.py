@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import citations
 from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
+from serving.trace import Traced, Tracing
 from serving.upstream import Upstream
 from thumbwheel.errors import StoreError
 
@@ -59,6 +60,7 @@ class Parts:
     cache: SemanticCache | None
     on_stop: Callable[[], None] = lambda: None
     retrieval: Retrieval | None = None
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
@@ -82,8 +84,10 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
             await parts.retrieval.close()
         await parts.upstream.close()
         parts.on_stop()
+        await anyio.to_thread.run_sync(parts.tracing.stop)
 
     app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Traced)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone_away)

@@ -20,6 +20,7 @@ from serving.memory.tokens import load_tokens
 from serving.options import load_options
 from serving.release import load_release
 from serving.retrieval.assembly import make_retrieval
+from serving.trace import make_tracing
 from serving.upstream import Upstream
 from thumbwheel.outbox import Outbox, start_relay
 from thumbwheel.settings import settings
@@ -44,6 +45,7 @@ def embedded_parts() -> Parts:
         cache=make_cache(options),
         on_stop=start_relay(outbox).stop,
         retrieval=make_retrieval(options, release, upstream),
+        tracing=make_tracing(release.model),
     )
 
 

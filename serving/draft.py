@@ -14,6 +14,7 @@ from serving.guard.verdict import Verdict
 from serving.history import Reply
 from serving.memory.context import Context
 from serving.retrieval.sources import citations
+from serving.trace import Attributes
 from serving.upstream import Piece
 
 ARM = "control"
@@ -93,3 +94,18 @@ def answer_of(draft: Draft, model: str) -> Answer:
     question = draft.context.whole[-1]["content"]
     counts = draft.prompt_tokens, draft.reply_tokens
     return Answer(question, draft.text, draft.finish, *counts, model, draft.user, draft.retrieved)
+
+
+def attributes_of(draft: Draft, model: str) -> Attributes:
+    """Return what a trace tells of a reply, by OpenTelemetry's names where it has them: ids, counts, how it ended."""
+    told: dict[str, str | int | bool | list[str]] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": model,
+        "gen_ai.response.finish_reasons": [draft.finish],
+        "gen_ai.usage.input_tokens": draft.prompt_tokens,
+        "gen_ai.usage.output_tokens": draft.reply_tokens,
+        "thumbwheel.message": draft.message_id,
+        "thumbwheel.cached": draft.is_cached,
+    }
+    verdict = {"guard.layer": draft.verdict.layer, "guard.rule": draft.verdict.rule} if draft.verdict else {}
+    return {**told, **verdict}

@@ -10,6 +10,7 @@ from pathlib import Path
 import bentoml
 
 from serving.release import Release, load_release
+from serving.trace import ENGINE_ENVIRONMENT, engine_arguments
 from thumbwheel.bundle import refuse_other
 from thumbwheel.engine import engine_command, engine_environment, require_free
 from thumbwheel.errors import PortInUseError
@@ -43,9 +44,9 @@ class Engine:
         refuse_other(bundle, release.bundle)
         port = settings().engine_port
         _wait_free(port)
-        os.environ.update(engine_environment())
+        os.environ.update({**engine_environment(), **ENGINE_ENVIRONMENT})
         command = engine_command(bundle, release.model, port, release.window, release.max_streams)
-        return [sys.executable, "-m", "serving.keeper", *command]
+        return [sys.executable, "-m", "serving.keeper", *command, *engine_arguments()]
 
 
 def bundle_folder(release: Release) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ import httpx
 
 from serving.breaker import Breaker
 from serving.openai_api import ApiError
+from serving.trace import outgoing, span
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +63,8 @@ class Upstream:
             raise unavailable("the breaker is open", self._breaker.retry_seconds())
         body = {**payload, "stream": True, "stream_options": {"include_usage": True}}
         try:
-            async with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    raise _refusal(response.status_code, await response.aread())
-                async for piece in _pieces(response):
+            async with aclosing(self._answer(body)) as pieces:
+                async for piece in pieces:
                     yield piece
         except httpx.HTTPError as error:
             self._breaker.failed()
@@ -73,6 +73,21 @@ class Upstream:
             self._judge(error)
             raise
         self._breaker.succeeded()
+
+    async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+        with span("engine") as traced:
+            request = self._client.stream("POST", "/v1/chat/completions", json=body, headers=outgoing(traced))
+            async with request as response:
+                if response.status_code != 200:
+                    raise _refusal(response.status_code, await response.aread())
+                begun = False
+                async for piece in _pieces(response):
+                    if piece.text and not begun:
+                        begun = True
+                        traced.add_event("first_token")
+                    if piece.reply_tokens:
+                        traced.set_attribute("gen_ai.usage.output_tokens", piece.reply_tokens)
+                    yield piece
 
     def _judge(self, error: ApiError) -> None:
         """Count a broken engine; one that refuses a request, or is full, is alive."""
