@@ -30,7 +30,7 @@ def embedded_parts() -> Parts:
     """Return the parts with their embedded defaults: SQLite history, durable outbox, the engine beside us."""
     state = settings().state_dir
     outbox = Outbox(settings().outbox_path)
-    key, options = user_key(state / "user.key"), load_options()
+    key, options = user_key(settings().user_key or state / "user.key"), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
     release, history = load_release(), make_history(options, state)
     upstream = Upstream(engine, Breaker(options.breaker))
