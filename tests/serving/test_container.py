@@ -1,4 +1,4 @@
-"""What an image of the service is made from: the Bento's Dockerfile, and the chat started from it as a pod starts it."""
+"""What an image is made from: the Bento's Dockerfile, and the chat started from it as a pod starts it."""
 
 from __future__ import annotations
 
