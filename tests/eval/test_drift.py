@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,23 +30,7 @@ from thumbwheel.settings import REPOSITORY
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["watch"]
 CRITERIA = [Criterion.model_validate(one) for one in PARAMS["criteria"]]
 ALPHA = PARAMS["alpha"]
-WORDS = (
-    "the",
-    "hub",
-    "light",
-    "blinks",
-    "while",
-    "it",
-    "is",
-    "pairing",
-    "so",
-    "press",
-    "its",
-    "button",
-    "for",
-    "five",
-    "seconds",
-)
+WORDS = re.findall(r"\w+", "the hub light blinks while it is pairing so press its button for five seconds")
 COUNT, DEMANDING = 80, 16
 """As many golden questions as `params.yaml` asks, and those of them that demand something."""
 WEEKS = 52
