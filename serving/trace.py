@@ -162,9 +162,15 @@ def make_tracing(version: str) -> Tracing:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class SameTrace(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            return trace_id()
 
     name = os.environ.get("OTEL_SERVICE_NAME", SERVICE)
-    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": version}))
+    resource = Resource.create({"service.name": name, "service.version": version})
+    provider = TracerProvider(resource=resource, id_generator=SameTrace())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider)
 
@@ -208,8 +214,14 @@ def _recorded(tracer: Tracer, name: str, context: Context | None) -> Iterator[Sp
 def _identified(context: Context) -> Span:
     """Return a span that is never sent, of the trace that `context` names or of a new one."""
     known = get_current_span(context).get_span_context()
-    trace = known.trace_id if known.is_valid else random.getrandbits(128) | 1
+    trace = known.trace_id if known.is_valid else trace_id()
     return NonRecordingSpan(SpanContext(trace, random.getrandbits(64) | 1, is_remote=False))
+
+
+def trace_id() -> int:
+    """Return the id of a new trace: the one that BentoML begins for the lines of its log, so that all name one id."""
+    outer = get_current_span().get_span_context()
+    return outer.trace_id if outer.is_valid else random.getrandbits(128) | 1
 
 
 def _answered(current: Span, scope: Scope, status: int) -> None:

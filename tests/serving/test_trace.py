@@ -230,6 +230,22 @@ def test_log_lines_of_a_request_name_its_trace_as_bentoml_writes_them() -> None:
     assert not get_current_span().get_span_context().is_valid
 
 
+def test_a_request_has_the_trace_that_bentoml_began_for_its_log_and_is_still_its_root(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("opentelemetry.sdk.trace.export.BatchSpanProcessor", lambda _: SimpleSpanProcessor(spans))
+    sending = trace.make_tracing("m/1")
+    for tracing in (trace.Tracing(), sending):
+        with TracerProvider().get_tracer("bentoml").start_as_current_span("http") as outer:
+            began = format(outer.get_span_context().trace_id, "032x")
+            with tracing.request("POST", None) as current:
+                assert current.id == began
+            with tracing.request("POST", f"00-{TRACE}-{SPAN}-00") as current:
+                assert current.id == TRACE
+    assert [one.parent for one in spans.get_finished_spans()] == [None]
+
+
 def test_spans_are_sent_by_otlp_to_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[ExportTraceServiceRequest] = []
 
