@@ -37,7 +37,8 @@ from thumbwheel.engine import free_port
 from thumbwheel.outbox import Outbox
 
 ROUNDS = 7
-BODY = {"messages": [{"role": "user", "content": "What does a white light on the Hub mean?"}], "temperature": 0}
+QUESTION = {"role": "user", "content": "What does a white light on the Hub mean?"}
+BODY = {"messages": [QUESTION], "temperature": 0, "stream": True}
 SAID = "A white light means that the Hub is in pairing mode. Press the button for five seconds."
 
 

@@ -50,6 +50,7 @@ CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy"
 LEFT_OUT = {"__pycache__", "kubernetes", "watch"}
 """Folders of the code that a release does not run; a change of them makes no new one."""
 REQUIREMENTS = (
+    "aiohttp",
     "bentoml",
     "cassandra-driver",
     "confluent-kafka",

@@ -104,7 +104,7 @@ def test_a_request_and_each_of_its_parts_have_a_span_in_one_trace(
 
 def test_the_first_token_is_an_event_of_the_engines_span(watched: Chat, spans: InMemorySpanExporter) -> None:
     watched.engine.delay = 0.02
-    watched.ask()
+    watched.ask(stream=True)
     engine = by_name(spans)["engine"]
     (event,) = engine.events
     assert event.name == "first_token"

@@ -18,7 +18,7 @@ from opentelemetry.sdk import environment_variables as otel
 
 from serving.app import create_app
 from serving.options import load_options
-from serving.upstream import LIMITS
+from serving.upstream import CONNECTIONS
 from tests.serving.conftest import RELEASE
 from tests.serving.kubernetes.manifests import (
     FOLDER,
@@ -271,8 +271,7 @@ def test_pods_are_added_before_one_is_full_and_none_opens_more_answers_than_conn
     places = load_options(tmp_path / "serving.yaml").admission.answers
     (trigger,) = named(overlay, "ScaledObject", "chat")["spec"]["triggers"]
     assert places / 2 < float(trigger["metadata"]["threshold"]) < places
-    assert LIMITS.max_connections is not None
-    assert places <= LIMITS.max_connections
+    assert places <= CONNECTIONS
 
 
 def test_gpus_are_asked_for_where_they_are_and_nowhere_else() -> None:
