@@ -15,12 +15,12 @@ from airflow.providers.standard.operators.python import BranchPythonOperator, Py
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
+from thumbwheel import scheduler
 from thumbwheel.graph import Stage, load_graph
 from thumbwheel.params import read_params
-from thumbwheel.scheduler import task_environment
 from thumbwheel.settings import settings
 
-FEEDBACK = Asset("thumbwheel_feedback")
+FEEDBACK, RELEASE = Asset("thumbwheel_feedback"), Asset("thumbwheel_release")
 SETS_CHAMPION = "data/inputs/champion.json"
 """What `challenge` writes; the stages that read it wait for that task."""
 CANDIDATE = "models/served"
@@ -57,16 +57,8 @@ def skip_unchanged(context: dict[str, Any]) -> None:
 
 
 def shell(task_id: str, body: str, env: dict[str, str] | None = None, **options: Any) -> BashOperator:
-    """Return a task that runs a command of ours from the root of the repository."""
-    return BashOperator(
-        task_id=task_id,
-        bash_command=command(task_id, body),
-        cwd=str(ROOT),
-        env={**task_environment(), **(env or {})},
-        append_env=True,
-        do_xcom_push=False,
-        **options,
-    )
+    """Return a task that runs a command of ours and keeps its output for the summary."""
+    return scheduler.shell(task_id, command(task_id, body), env, **options)
 
 
 def stage_task(stage: Stage) -> BashOperator:
@@ -200,6 +192,7 @@ def release(leaves: list[BashOperator]) -> None:
         "deploy",
         "python -m stages.deploy",
         trigger_rule="none_failed_min_one_success",
+        outlets=[RELEASE],
     )
     leaves >> choice >> [approve, by_option, keep, deploy]
     [approve, by_option] >> promote >> deploy

@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param
 
-from thumbwheel.scheduler import task_environment
+from thumbwheel.scheduler import shell
 from thumbwheel.settings import settings
 
 FEEDBACK = Asset("thumbwheel_feedback")
-ROOT = settings().root
 
 
 def unused_events() -> int:
@@ -50,13 +48,6 @@ with DAG(
     doc_md=__doc__,
     tags=["thumbwheel"],
 ):
-    collect = BashOperator(
-        task_id="collect",
-        bash_command="python -m stages.collect",
-        cwd=str(ROOT),
-        env=task_environment(),
-        append_env=True,
-        do_xcom_push=False,
-    )
+    collect = shell("collect", "python -m stages.collect")
     check = ShortCircuitOperator(task_id="enough", python_callable=enough)
     collect >> check >> PythonOperator(task_id="announce", python_callable=announce, outlets=[FEEDBACK])

@@ -5,11 +5,10 @@ airflow dags test index
 
 from __future__ import annotations
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from thumbwheel.graph import Stage, load_graph
-from thumbwheel.scheduler import task_environment
+from thumbwheel.scheduler import shell
 from thumbwheel.settings import settings
 
 ROOT = settings().root
@@ -23,18 +22,6 @@ def needed(stages: dict[str, Stage]) -> list[Stage]:
     for name in reversed(stages):
         wanted |= set(stages[name].upstream) if name in wanted else set()
     return [stage for name, stage in stages.items() if name in wanted]
-
-
-def shell(task_id: str, command: str) -> BashOperator:
-    """Return a task that runs a command of ours from the root of the repository."""
-    return BashOperator(
-        task_id=task_id,
-        bash_command=command,
-        cwd=str(ROOT),
-        env=task_environment(),
-        append_env=True,
-        do_xcom_push=False,
-    )
 
 
 def build() -> DAG:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from serving import metrics
 from serving.openai_api import ApiError
 from serving.options import AdmissionOptions
+from serving.trace import span
 
 T = TypeVar("T")
 
@@ -50,8 +51,9 @@ class Admission:
         metrics.WAITING.inc()
         start = time.monotonic()
         try:
-            async with asyncio.timeout(self.options.wait_seconds):
-                await self._places.acquire()
+            with span("admission"):
+                async with asyncio.timeout(self.options.wait_seconds):
+                    await self._places.acquire()
         except TimeoutError:
             raise self._full("nobody could be served in time") from None
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ from serving.review import routes as review
 from serving.review.desk import Desk
 from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
+from serving.trace import Traced, Tracing
 from serving.upstream import Upstream
 from thumbwheel.errors import StoreError
 
@@ -66,6 +67,7 @@ class Parts:
     on_stop: Callable[[], None] = lambda: None
     retrieval: Retrieval | None = None
     desk: Desk | None = None
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
@@ -91,8 +93,10 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         await pool.close()
         await parts.upstream.close()
         parts.on_stop()
+        await anyio.to_thread.run_sync(parts.tracing.stop)
 
     app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Traced)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone_away)

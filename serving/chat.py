@@ -20,6 +20,7 @@ from serving.options import load_options
 from serving.release import load_release
 from serving.retrieval.assembly import make_retrieval
 from serving.review.desk import make_desk
+from serving.trace import make_tracing
 from serving.upstream import Upstream
 from thumbwheel.outbox import Outbox, start_relay
 from thumbwheel.secret import secret_key
@@ -30,7 +31,7 @@ def embedded_parts() -> Parts:
     """Return the parts with their embedded defaults: SQLite history, durable outbox, the engine beside us."""
     state = settings().state_dir
     outbox = Outbox(settings().outbox_path)
-    key, options = secret_key(state / "user.key"), load_options()
+    key, options = secret_key(settings().user_key_path), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
     release, history = load_release(), make_history(options, state)
     upstream = Upstream(engine, Breaker(options.breaker))
@@ -46,6 +47,7 @@ def embedded_parts() -> Parts:
         on_stop=start_relay(outbox).stop,
         retrieval=make_retrieval(options, release, upstream),
         desk=make_desk(options, state, outbox, key),
+        tracing=make_tracing(release.model),
     )
 
 

@@ -15,6 +15,7 @@ from serving.history import Reply
 from serving.memory.context import Context
 from serving.models.turn import Wanted
 from serving.retrieval.sources import citations
+from serving.trace import Attributes
 from serving.upstream import Piece
 
 ARM = "control"
@@ -100,3 +101,18 @@ def answer_of(draft: Draft) -> Answer:
     question = draft.context.whole[-1]["content"]
     counts = draft.prompt_tokens, draft.reply_tokens
     return Answer(question, draft.text, draft.finish, *counts, draft.model, draft.user, draft.retrieved)
+
+
+def attributes_of(draft: Draft) -> Attributes:
+    """Return what a trace tells of a reply, by OpenTelemetry's names where it has them: ids, counts, how it ended."""
+    told: dict[str, str | int | bool | list[str]] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": draft.model,
+        "gen_ai.response.finish_reasons": [draft.finish],
+        "gen_ai.usage.input_tokens": draft.prompt_tokens,
+        "gen_ai.usage.output_tokens": draft.reply_tokens,
+        "thumbwheel.message": draft.message_id,
+        "thumbwheel.cached": draft.is_cached,
+    }
+    verdict = {"guard.layer": draft.verdict.layer, "guard.rule": draft.verdict.rule} if draft.verdict else {}
+    return {**told, **verdict}

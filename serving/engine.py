@@ -1,4 +1,7 @@
-"""The engine service: vLLM's OpenAI server over the released bundle, and over no other."""
+"""The engine service: vLLM's OpenAI server over the released bundle, and over no other.
+
+python -m serving.engine      # the server alone, as a pod of its own runs it
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import bentoml
 from serving.models.arguments import engine_arguments, engine_variables
 from serving.options import load_options
 from serving.release import Release, load_release
+from serving.trace import ENGINE_ENVIRONMENT, tracing_arguments
 from thumbwheel.bundle import refuse_other
+from thumbwheel.command import run
 from thumbwheel.engine import engine_command, engine_environment, require_free
 from thumbwheel.errors import PortInUseError
 from thumbwheel.settings import settings
@@ -40,21 +45,30 @@ class Engine:
             ReleaseError: the bundle in the store is not the one that was released.
             PortInUseError: something else listens on the engine's port.
         """
-        release = load_release()
-        bundle = bundle_folder(release)
-        refuse_other(bundle, release.bundle)
-        port = settings().engine_port
-        _wait_free(port)
-        options = load_options().models.engine
-        os.environ.update({**engine_environment(), **engine_variables(options)})
-        more = engine_arguments(options)
-        command = engine_command(bundle, release.model, port, release.window, release.max_streams, more)
-        return [sys.executable, "-m", "serving.keeper", *command]
+        return [sys.executable, "-m", "serving.keeper", *_command()]
+
+
+def main() -> None:
+    """Become the engine, with no BentoML before it: what a pod of its own runs."""
+    command = _command()
+    os.execv(command[0], command)
 
 
 def bundle_folder(release: Release) -> Path:
     """Return where the release's bundle lies in the BentoML model store."""
     return Path(bentoml.models.get(release.bento_model).path) / FOLDER
+
+
+def _command() -> list[str]:
+    release = load_release()
+    bundle = bundle_folder(release)
+    refuse_other(bundle, release.bundle)
+    port = settings().engine_port
+    _wait_free(port)
+    options = load_options().models.engine
+    os.environ.update({**engine_environment(), **engine_variables(options), **ENGINE_ENVIRONMENT})
+    more = [*engine_arguments(options), *tracing_arguments()]
+    return engine_command(bundle, release.model, port, release.window, release.max_streams, more)
 
 
 def _wait_free(port: int) -> None:
@@ -66,3 +80,7 @@ def _wait_free(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -118,7 +118,7 @@ def digest(secret: str) -> str:
 
 
 def key_file() -> KeyFile:
-    return KeyFile(settings().state_dir / "api_keys.json")
+    return KeyFile(settings().api_keys or settings().state_dir / "api_keys.json")
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from serving import metrics
 from serving.admission import Admission, within
 from serving.cache.partition import Partition, is_deterministic, sampling_of
 from serving.cache.semantic import SemanticCache
-from serving.draft import Draft, answer_of, reply_of
+from serving.draft import Draft, answer_of, attributes_of, reply_of
 from serving.entry import Guest
 from serving.guard.guard import Guard
+from serving.guard.guard import Request as Judged
 from serving.guard.verdict import Verdict
 from serving.history import FILTERED, History, Messages, Reply
 from serving.memory.context import Asked, Context, Memory
@@ -28,6 +29,7 @@ from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
+from serving.trace import note, span
 from serving.upstream import Piece
 
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
@@ -112,7 +114,9 @@ class Orchestrator:
 
     async def _admitted(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         if self.cache and draft.partition:
-            draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
+            with span("cache") as traced:
+                draft.lookup = await self.cache.look(draft.partition, draft.context.whole[-1]["content"])
+                traced.set_attributes({"cache.hit": draft.is_cached, "cache.reason": draft.lookup.reason})
             if (answer := draft.lookup.answer) is not None:
                 draft.retrieved = answer.retrieved
                 yield Piece(answer.text, answer.finish, answer.prompt_tokens, answer.reply_tokens)
@@ -134,7 +138,9 @@ class Orchestrator:
         if self.retrieval is None or draft.replaces is not None:
             return None
         prompt, room = draft.context.prompt, self._room(draft)
-        grounding = await self.retrieval.ground(prompt, draft.tenants, room, self.guard.document)
+        with span("retrieval") as traced:
+            grounding = await self.retrieval.ground(prompt, draft.tenants, room, self.guard.document)
+            traced.set_attributes({"retrieval.documents": grounding.count, "retrieval.unknown": bool(grounding.answer)})
         if grounding.retrieved is not None and not await self.memory.has_room(draft.context, grounding.messages):
             metrics.RETRIEVAL_FAULTS.labels("room").inc()
         elif grounding.retrieved is not None:
@@ -176,7 +182,7 @@ class Orchestrator:
     async def _context(self, request: ChatRequest, guest: Guest) -> tuple[Context, Verdict | None]:
         """Return what goes to the engine, as the guard let it pass, or the verdict by which nothing goes there."""
         prompt, own = self._prompt(request)
-        seen = await self.guard.request(prompt, own)
+        seen = await self._judged(prompt, own)
         asked = Asked(
             conversation=await self._conversation(request, guest),
             is_new=request.conversation_id is None,
@@ -185,11 +191,23 @@ class Orchestrator:
             system="\n\n".join(filter(None, [self.release.system_prompt, own])),
             budget=self.release.window - self._most(request),
         )
-        return _plain(asked) if seen.verdict else await self.memory.context(asked), seen.verdict
+        return _plain(asked) if seen.verdict else await self._remembered(asked), seen.verdict
+
+    async def _judged(self, prompt: Messages, own: str = "") -> Judged:
+        with span("guard") as traced:
+            seen = await self.guard.request(prompt, own)
+            traced.set_attributes({"guard.redacted": len(seen.redacted), "guard.refused": seen.verdict is not None})
+        return seen
+
+    async def _remembered(self, asked: Asked) -> Context:
+        with span("memory") as traced:
+            context = await self.memory.context(asked)
+            traced.set_attributes({"memory.messages": len(context.prompt), "memory.tokens": context.tokens})
+        return context
 
     async def _again(self, earlier: Reply) -> tuple[Context, Verdict | None]:
         """Return the context of a second try: the very prompt that led to the first."""
-        seen = await self.guard.request(earlier.said())
+        seen = await self._judged(earlier.said())
         asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
         return _plain(asked), seen.verdict
 
@@ -235,6 +253,7 @@ class Orchestrator:
 
     async def _save(self, draft: Draft) -> None:
         metrics.REPLIES.labels(draft.finish, draft.model).inc()
+        note(attributes_of(draft))
         if not draft.is_cached:
             metrics.TOKENS.labels("prompt", draft.model).inc(draft.prompt_tokens)
             metrics.TOKENS.labels("reply", draft.model).inc(draft.reply_tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import aiohttp
 
 from serving.breaker import Breaker
 from serving.openai_api import ApiError
+from serving.trace import outgoing, span
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +73,9 @@ class Upstream:
         """
         if not self._breaker.allows():
             raise unavailable("the breaker is open", self._breaker.retry_seconds())
-        asked = {"stream": False} if whole else {"stream": True, "stream_options": {"include_usage": True}}
-        url, timeout = f"{self._url}/v1/chat/completions", WHOLE_TIMEOUT if whole else TIMEOUT
         try:
-            async with self._session().post(url, json={**payload, **asked}, timeout=timeout) as response:
-                if response.status != 200:
-                    raise _refusal(response.status, await response.read())
-                async for piece in _whole(response) if whole else _pieces(response):
+            async with aclosing(self._answer(payload, whole)) as pieces:
+                async for piece in pieces:
                     yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
             self._breaker.failed()
@@ -106,6 +104,26 @@ class Upstream:
                     raise unavailable(f"adapter '{name}': {_message(await response.read())}")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unavailable(repr(error)) from None
+
+    async def _answer(self, payload: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
+        asked = {"stream": False} if whole else {"stream": True, "stream_options": {"include_usage": True}}
+        url, timeout, body = (
+            f"{self._url}/v1/chat/completions",
+            WHOLE_TIMEOUT if whole else TIMEOUT,
+            {**payload, **asked},
+        )
+        with span("engine") as traced:
+            async with self._session().post(url, json=body, timeout=timeout, headers=outgoing(traced)) as response:
+                if response.status != 200:
+                    raise _refusal(response.status, await response.read())
+                begun = whole
+                async for piece in _whole(response) if whole else _pieces(response):
+                    if piece.text and not begun:
+                        begun = True
+                        traced.add_event("first_token")
+                    if piece.reply_tokens:
+                        traced.set_attribute("gen_ai.usage.output_tokens", piece.reply_tokens)
+                    yield piece
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the session; its connections belong to the loop in which it is first asked for."""

@@ -47,6 +47,8 @@ CODE = (
 )
 """What the Bento carries, no more, so that other changes make no new release; the stage's deps in dvc.yaml name it."""
 CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy")
+LEFT_OUT = {"__pycache__", "kubernetes", "watch"}
+"""Folders of the code that a release does not run; a change of them makes no new one."""
 REQUIREMENTS = (
     "aiohttp",
     "bentoml",
@@ -59,6 +61,9 @@ REQUIREMENTS = (
     "jinja2",
     "milvus-lite",
     "numpy",
+    "opentelemetry-api",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-sdk",
     "phonenumbers",
     "prometheus-client",
     "psutil",
@@ -107,7 +112,7 @@ def stage_sources(source: Path, target: Path, record: dict[str, object], require
     """Copy what a Bento is built from to `target` and return its SHA-256, in hex."""
     for name in CODE:
         for path in [source / name, *sorted((source / name).rglob("*"))]:
-            if path.suffix in CODE_SUFFIXES and "__pycache__" not in path.parts:
+            if path.suffix in CODE_SUFFIXES and LEFT_OUT.isdisjoint(path.relative_to(source).parts):
                 copy = target / path.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)

@@ -32,6 +32,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.url = ""
         self.payloads: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.cancelled = 0
         self.status = 200
         self.refusal = "the prompt exceeds the maximum context length"
@@ -52,6 +53,7 @@ class FakeEngine:
     async def _complete(self, request: Request) -> Response:
         payload = json.loads(await request.body())
         self.payloads.append(payload)
+        self.headers.append(dict(request.headers))
         if self.status != 200:
             return JSONResponse({"error": {"message": self.refusal}}, self.status)
         text = self.answer(payload)

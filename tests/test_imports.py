@@ -44,7 +44,7 @@ def test_an_import_against_the_arrow_is_seen(tmp_path: Path) -> None:
     assert "serving" in set(imported_packages(module))
 
 
-@pytest.mark.parametrize("dag", ["alignment", "feedback", "index"])
+@pytest.mark.parametrize("dag", ["alignment", "feedback", "index", "watch"])
 def test_importing_a_dag_loads_nothing_heavy(dag: str, tmp_path: Path) -> None:
     code = f"import sys, dags.{dag}; print([name for name in {HEAVY!r} if name in sys.modules])"
     environment = {"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}

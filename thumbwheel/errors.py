@@ -67,6 +67,10 @@ class IndexDamageError(ThumbwheelError, OSError):
     """A knowledge index is missing, damaged, or not the one that was released."""
 
 
+class DriftError(ThumbwheelError, RuntimeError):
+    """The served release no longer answers as it did at its promotion, or cannot be asked."""
+
+
 class TurnError(ThumbwheelError, RuntimeError):
     """A turn of the wheel cannot start now, or did not complete."""
 

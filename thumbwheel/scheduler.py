@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from thumbwheel.errors import TurnError
 from thumbwheel.settings import REPOSITORY, settings
+
+if TYPE_CHECKING:
+    from airflow.providers.standard.operators.bash import BashOperator
 
 DAG = "alignment"
 POOLS = {"gpu": 1}
@@ -86,6 +90,21 @@ def task_environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "DVC_NO_ANALYTICS": "true",
     }
+
+
+def shell(task_id: str, command: str, env: dict[str, str] | None = None, **options: Any) -> BashOperator:
+    """Return an Airflow task that runs a command of ours from the root of the repository."""
+    from airflow.providers.standard.operators.bash import BashOperator
+
+    return BashOperator(
+        task_id=task_id,
+        bash_command=command,
+        cwd=str(settings().root),
+        env={**task_environment(), **(env or {})},
+        append_env=True,
+        do_xcom_push=False,
+        **options,
+    )
 
 
 def passwords_path() -> Path:

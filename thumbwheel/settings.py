@@ -45,8 +45,19 @@ class Settings(BaseSettings):
     cassandra_datacenter: str | None = None
     cassandra_user: str | None = None
     cassandra_password: SecretStr | None = None
+    user_key: Path | None = None
+    """Key by which users are hashed, one for all processes of a service; made under the state folder unless set."""
+    api_keys: Path | None = None
+    """Digests of the API keys, as `python -m serving.keys` writes them; under the state folder unless set."""
     serving: Path | None = None
     """Options of the chat service; `serving/serving.yaml` unless set."""
+
+    chat_url: str | None = None
+    """Base URL of the chat service for those who ask it; unset, the host and port above."""
+    chat_key: SecretStr | None = None
+    """API key with which the weekly watch asks it; unset, it asks as nobody in particular."""
+    alertmanager_url: str | None = None
+    """Base URL of an Alertmanager that the weekly watch tells of drift, such as `http://alertmanager:9093`."""
 
     judge_url: str | None = None
     """Base URL of an OpenAI-compatible endpoint, such as `https://host/v1`; unset, the local engine judges."""
@@ -81,6 +92,10 @@ class Settings(BaseSettings):
     @property
     def outbox_path(self) -> Path:
         return self.outbox or self.root / "data" / "outbox.db"
+
+    @property
+    def user_key_path(self) -> Path:
+        return self.user_key or self.state_dir / "user.key"
 
     @property
     def bentoml_home(self) -> Path:

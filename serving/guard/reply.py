@@ -17,6 +17,7 @@ from serving.guard.verdict import Layer, Verdict
 from serving.guard.window import Window
 from serving.history import FILTERED, Messages
 from serving.openai_api import ApiError
+from serving.trace import note
 from serving.upstream import Piece
 
 
@@ -140,6 +141,7 @@ class ReplyGuard:
     def _count(self) -> None:
         for layer, seconds in self._seconds.items():
             metrics.GUARD_SECONDS.labels(layer).observe(seconds)
+            note({f"guard.{layer}.seconds": seconds})
         redacted = [verdict for verdict in self._window.verdicts if verdict.action == "redact"] if self._window else []
         for verdict in filter(None, (*redacted, self.verdict)):
             metrics.GUARD.labels(verdict.layer, verdict.rule, verdict.action).inc()

@@ -51,6 +51,11 @@ class Grounding:
     retrieved: dict[str, Any] | None = None
     answer: str | None = None
 
+    @property
+    def count(self) -> int:
+        """Return how many documents stand in the conversation."""
+        return len(self.retrieved["sources"]) if self.retrieved else 0
+
 
 class Retrieval:
     """Finds documents for one release."""

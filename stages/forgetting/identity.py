@@ -20,7 +20,7 @@ def hashes_of(user: str) -> frozenset[str]:
     """Return the hashes of a user given by name, by subject, or by one of the hashes themselves."""
     if PSEUDONYM.fullmatch(user):
         return frozenset({user})
-    key, salt = settings().state_dir / "user.key", source_salt()
+    key, salt = settings().user_key_path, source_salt()
     found = {user_hash(subject, key.read_bytes()) for subject in subjects_of(user)} if key.exists() else set()
     return frozenset(found | {user_hash(user, salt)})
 

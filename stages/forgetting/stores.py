@@ -98,7 +98,7 @@ def ask_service(users: frozenset[str], items: Collection[str], erase: bool) -> d
 def _running_service(users: frozenset[str]) -> Iterator[Found]:
     """Have the service that runs here forget what it holds in its own memory; none runs, and there is nothing."""
     place = settings()
-    key, body = place.state_dir / "user.key", json.dumps({"users": sorted(users)}).encode()
+    key, body = place.user_key_path, json.dumps({"users": sorted(users)}).encode()
     if not key.exists():
         return
     proof = hmac.new(key.read_bytes(), body, hashlib.sha256).hexdigest()

@@ -41,6 +41,8 @@ print(json.dumps({
     "timetable": type(dag.timetable).__name__,
     "assets": [asset.name for asset in bag.dags["feedback"].get_task("announce").outlets],
     "tasks": {task.task_id: facts(task) for task in dag.tasks},
+    "watch": {task.task_id: facts(task) for task in bag.dags["watch"].tasks},
+    "watched": [asset.name for asset in dag.get_task("deploy").outlets],
     "index": {task.task_id: facts(task) for task in bag.dags["index"].tasks},
     "accepted": [accepts(conf) for conf in json.loads(sys.argv[2])],
 }))
@@ -73,7 +75,13 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_all_dags_parse(read: dict[str, Any]) -> None:
     assert read["errors"] == {}
-    assert read["dags"] == ["alignment", "feedback", "index"]
+    assert read["dags"] == ["alignment", "feedback", "index", "watch"]
+
+
+def test_a_deployment_and_every_week_start_the_watch_over_the_served_release(read: dict[str, Any]) -> None:
+    assert read["watched"] == ["thumbwheel_release"]
+    assert [task["bash_command"] for task in read["watch"].values()] == ["python -m stages.watch"]
+    assert read["watch"]["watch"]["cwd"] == str(REPOSITORY)
 
 
 def test_the_index_is_rebuilt_alone_by_the_stage_of_the_graph(read: dict[str, Any]) -> None:
