@@ -15,13 +15,16 @@ from serving.history import Reply
 from serving.memory.context import Context
 from serving.retrieval.sources import citations
 from serving.upstream import Piece
-
-ARM = "control"
+from thumbwheel.arms import CONTROL
 
 
 @dataclass
 class Draft:
-    """A reply in the making. `partition` is None where no answer may come from the cache, or go there."""
+    """A reply in the making. `partition` is None where no answer may come from the cache, or go there.
+
+    `arm` answers; `unit` is who is counted for it, None where the reply does not count; `is_streamed` tells whether the
+    user sees a reply that breaks off.
+    """
 
     conversation_id: str
     message_id: str
@@ -39,10 +42,21 @@ class Draft:
     tenants: list[str] = field(default_factory=list)
     retrieved: dict[str, Any] | None = None
     started: float = field(default_factory=time.monotonic)
+    first_seconds: float | None = None
+    arm: str = CONTROL
+    unit: str | None = None
+    is_streamed: bool = True
 
     @property
     def is_cached(self) -> bool:
         return self.lookup is not None and self.lookup.answer is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether the history keeps the reply: what a user saw of it, or all of it."""
+        if self.finish == "error" and not self.is_streamed:
+            return False
+        return bool(self.text) or self.finish in ("stop", "length")
 
     @property
     def citations(self) -> list[dict[str, Any]]:
@@ -78,7 +92,7 @@ def reply_of(draft: Draft, model: str) -> Reply:
         reply=draft.text,
         finish=draft.finish,
         model=model,
-        arm=ARM,
+        arm=draft.arm,
         user=draft.user,
         replaces=draft.replaces,
         prompt_tokens=draft.prompt_tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -28,6 +28,7 @@ from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
 from serving.upstream import Piece, Upstream
+from thumbwheel.arms import CONTROL
 
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
@@ -46,10 +47,12 @@ class Orchestrator:
         cache: SemanticCache | None,
         retrieval: Retrieval | None,
         shared_tenants: Sequence[str],
+        note: Callable[[Draft], None] = lambda draft: None,
     ) -> None:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
         self.guard, self.memory, self.cache = guard, memory, cache
         self.retrieval, self._shared = retrieval, shared_tenants
+        self.arm, self._note = CONTROL, note
 
     async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -74,6 +77,8 @@ class Orchestrator:
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
+            arm=self.arm,
+            is_streamed=request.stream,
         )
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:
@@ -227,16 +232,22 @@ class Orchestrator:
         return self.release.temperature if request.temperature is None else request.temperature
 
     def _count_first(self, draft: Draft) -> None:
-        metrics.FIRST_TOKEN.labels(self.release.model).observe(time.monotonic() - draft.started)
+        draft.first_seconds = time.monotonic() - draft.started
+        metrics.FIRST_TOKEN.labels(self.release.model, draft.arm).observe(draft.first_seconds)
 
     async def _save(self, draft: Draft) -> None:
         model = self.release.model
-        metrics.REPLIES.labels(draft.finish, model).inc()
+        metrics.REPLIES.labels(draft.finish, model, draft.arm).inc()
+        if draft.verdict:
+            metrics.GUARDED.labels(draft.verdict.layer, model, draft.arm).inc()
         if not draft.is_cached:
-            metrics.TOKENS.labels("prompt", model).inc(draft.prompt_tokens)
-            metrics.TOKENS.labels("reply", model).inc(draft.reply_tokens)
+            metrics.TOKENS.labels("prompt", model, draft.arm).inc(draft.prompt_tokens)
+            metrics.TOKENS.labels("reply", model, draft.arm).inc(draft.reply_tokens)
         with CancelScope(shield=True):
-            if draft.text or draft.finish in ("stop", "length"):
+            if draft.unit is not None:
+                with tolerated("arms"):
+                    await to_thread.run_sync(self._note, draft)
+            if draft.is_kept:
                 await self._keep(draft, reply_of(draft, model))
             if self.cache and draft.lookup and draft.finish in ("stop", "length"):
                 await self.cache.keep(draft.lookup, answer_of(draft, model))
