@@ -10,6 +10,7 @@ from typing import Any, cast
 import bentoml
 
 from serving.app import Parts, create_app
+from serving.arms.assembly import make_arm
 from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.engine import Engine, bundle_folder
@@ -44,6 +45,7 @@ def embedded_parts() -> Parts:
         cache=make_cache(options),
         on_stop=start_relay(outbox).stop,
         retrieval=make_retrieval(options, release, upstream),
+        make_arm=make_arm,
     )
 
 

@@ -38,14 +38,17 @@ class Engine:
             ReleaseError: the bundle in the store is not the one that was released.
             PortInUseError: something else listens on the engine's port.
         """
-        release = load_release()
-        bundle = bundle_folder(release)
-        refuse_other(bundle, release.bundle)
-        port = settings().engine_port
-        _wait_free(port)
-        os.environ.update(engine_environment())
-        command = engine_command(bundle, release.model, port, release.window, release.max_streams)
-        return [sys.executable, "-m", "serving.keeper", *command]
+        return [sys.executable, "-m", "serving.keeper", *server_command(settings().engine_port)]
+
+
+def server_command(port: int) -> list[str]:
+    """Return the command line that serves the release beside us on `port`, and set its environment; raises as above."""
+    release = load_release()
+    bundle = bundle_folder(release)
+    refuse_other(bundle, release.bundle)
+    _wait_free(port)
+    os.environ.update(engine_environment())
+    return engine_command(bundle, release.model, port, release.window, release.max_streams)
 
 
 def bundle_folder(release: Release) -> Path:

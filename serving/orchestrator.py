@@ -52,7 +52,7 @@ class Orchestrator:
         self.release, self.history, self.upstream, self.admission = release, history, upstream, admission
         self.guard, self.memory, self.cache = guard, memory, cache
         self.retrieval, self._shared = retrieval, shared_tenants
-        self.arm, self._note = CONTROL, note
+        self.arm, self.answering, self._note = CONTROL, 0, note
 
     async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -87,6 +87,7 @@ class Orchestrator:
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
+        self.answering += 1
         try:
             async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
@@ -99,6 +100,7 @@ class Orchestrator:
             draft.finish = "error" if error.status >= 500 else "refused"
             raise
         finally:
+            self.answering -= 1
             await self._save(draft)
 
     async def _guarded(self, draft: Draft) -> AsyncGenerator[Piece, None]:

@@ -1,4 +1,4 @@
-"""The ledger of a canary: a row for each answer of either arm that counts, durable, so that a watch can be taken up again.
+"""The ledger of a canary: a row for each answer that counts, durable, so that a watch can be taken up again.
 
 It holds no text and no user: a unit is a hash that means something under one canary's salt alone.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,12 @@ DRAIN_SECONDS = 300
 """How long an arm that left the routing may go on with answers that it has begun."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answering:
-    """An arm as it answers; `drafts` counts the answers that it writes."""
+    """An arm as it answers."""
 
     parts: Parts
     orchestrator: Orchestrator
-    drafts: int = 0
 
     @property
     def release(self) -> Release:
@@ -57,31 +56,32 @@ class Choice:
 
 
 class Fleet:
-    """Every arm of one service. The first is the service's own release, which answers alone until a routing says more.
+    """Every arm of one service; its own release answers alone until a routing says more.
 
-    `make` puts the parts of another arm together, `orchestrate` lets parts answer, `adopt` is told of the champion.
+    `make` puts the parts of another arm together, given those of the living ones; `orchestrate` lets parts answer.
     """
 
     def __init__(
         self,
         own: Parts,
         orchestrate: Callable[[Parts, Callable[[Draft], None]], Orchestrator],
-        make: Callable[[Parts, Arm], Parts],
+        make: Callable[[Arm, Sequence[Parts]], Parts],
         path: Path,
         ledger: Ledger,
     ) -> None:
         self._orchestrate, self._make, self._path, self.ledger = orchestrate, make, path, ledger
-        self._own = own
-        self.champion = Answering(own, orchestrate(own, self.note))
+        self._own = self.champion = self._answering(own)
         self.canary: Answering | None = None
         self._living: dict[Arm, Answering] = {}
         self._routing: Routing | None = None
         self._seen: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.on_champion: Callable[[Answering], None] = lambda answering: None
 
-    async def start(self) -> None:
-        """Load what the routing names, and follow it from now on."""
+    async def start(self, on_champion: Callable[[Answering], None]) -> None:
+        """Load what the routing names, and follow it from now on; `on_champion` is told who is champion."""
+        self._on_champion = on_champion
+        on_champion(self.champion)
+        await self._purge()
         await self.look()
         self._run(self._follow())
 
@@ -139,22 +139,21 @@ class Fleet:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for answering in {id(one): one for one in (*self._living.values(), self.champion)}.values():
-            await self._close(answering, set())
+        kept: set[int] = set()
+        for one in {id(one): one for one in (self._own, *self._living.values())}.values():
+            await self._close(one, kept)
+            kept.add(id(one.parts.retrieval))
         self.ledger.close()
 
     def _loaded(self, routing: Routing | None) -> dict[Arm, Answering]:
         """Return the arms that a routing names, those that live already as they are."""
-        if routing is None:
-            own = next((one for one in self._living.values() if one.parts is self._own), self.champion)
-            return {Arm(version=own.release.version, bundle=own.release.bundle, bento=""): own}
-        return {arm: self._living.get(arm) or self._new(arm) for arm in routing.arms()}
+        return {arm: self._living.get(arm) or self._new(arm) for arm in routing.arms()} if routing else {}
 
     def _new(self, arm: Arm) -> Answering:
         own = self._own.release
         if arm.engine is None and (arm.version, arm.bundle) == (own.version, own.bundle):
-            return self.champion if self.champion.parts is self._own else self._answering(self._own)
-        parts = self._make(self.champion.parts, arm)
+            return self._own
+        parts = self._make(arm, [self._own.parts, *(one.parts for one in self._living.values())])
         logger.info("%s answers, too, with bundle %s", parts.release.model, parts.release.bundle[:12])
         return self._answering(parts)
 
@@ -162,9 +161,9 @@ class Fleet:
         return Answering(parts, self._orchestrate(parts, self.note))
 
     async def _turn_to(self, routing: Routing | None, living: dict[Arm, Answering]) -> None:
-        before, last = dict(self._living), self.champion
+        before, last = self._living, self.champion
         self._living, self._routing = living, routing
-        self.champion = living[routing.champion] if routing else next(iter(living.values()))
+        self.champion = living[routing.champion] if routing else self._own
         self.canary = living[routing.canary] if routing and routing.canary else None
         for one in living.values():
             one.orchestrator.arm = CANARY if one is self.canary else CONTROL
@@ -172,10 +171,10 @@ class Fleet:
         if self.champion is not last:
             logger.info("%s is champion now", self.champion.release.model)
             await self._purge()
-        self.on_champion(self.champion)
-        gone = [one for arm, one in before.items() if arm not in living and one not in living.values()]
-        for one in gone:
-            self._run(self._retire(one))
+        self._on_champion(self.champion)
+        for arm, one in before.items():
+            if arm not in living and one is not self._own:
+                self._run(self._retire(one))
 
     async def _purge(self) -> None:
         if cache := self.champion.parts.cache:
@@ -184,15 +183,14 @@ class Fleet:
     async def _retire(self, answering: Answering) -> None:
         """Close an arm once the answers that it has begun are written."""
         end = time.monotonic() + DRAIN_SECONDS
-        while answering.drafts and time.monotonic() < end:
+        while answering.orchestrator.answering and time.monotonic() < end:
             await asyncio.sleep(FOLLOW_SECONDS)
-        if answering.parts is not self._own:
-            await self._close(answering, {id(one.parts.retrieval) for one in self._living.values()})
+        await self._close(answering, {id(one.parts.retrieval) for one in (self._own, *self._living.values())})
 
-    async def _close(self, answering: Answering, shared: set[int]) -> None:
+    async def _close(self, answering: Answering, kept: set[int]) -> None:
         parts = answering.parts
         await parts.memory.stop()
-        if parts.retrieval and id(parts.retrieval) not in shared:
+        if parts.retrieval and id(parts.retrieval) not in kept:
             await parts.retrieval.close()
         await parts.upstream.close()
 
@@ -206,14 +204,14 @@ class Fleet:
 
     async def _earlier(self, request: ChatRequest) -> list[Reply]:
         """Return the replies of the conversation that a request goes on with; none where it begins one."""
-        history, name = self._own.history, request.conversation_id
+        history, name = self._own.parts.history, request.conversation_id
         if request.regenerate is not None:
             found = await to_thread.run_sync(history.find, request.regenerate)
             name = found.conversation_id if found else None
         return await to_thread.run_sync(history.conversation, name) if name else []
 
     def _named(self, model: str) -> Answering | None:
-        return next((one for one in self._living.values() if one.release.model == model), None)
+        return next((one for one in (self.champion, *self._living.values()) if one.release.model == model), None)
 
     def _arm_of(self, model: str) -> str | None:
         for one, arm in ((self.champion, CONTROL), (self.canary, CANARY)):
@@ -221,7 +219,7 @@ class Fleet:
                 return arm
         return None
 
-    def _run(self, work: Any) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
