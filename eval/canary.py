@@ -125,18 +125,27 @@ def assess(
 
     Once it is known it stays known: what counts is the largest capital so far, which Ville's inequality bounds as well.
     """
-    means = [_mean_of(observations, arm) for arm in (CANARY, CONTROL)]
+    canary, control = (_mean_of(observations, arm) for arm in (CANARY, CONTROL))
     count = sum(one.arm == CANARY for one in observations)
     if not differences:
-        return Verdict(criterion.metric, criterion.margin, "abstains", *means, count, 0)
+        return Verdict(criterion.metric, criterion.margin, "abstains", canary, control, count, 0)
     values, null = unit_values(differences), (1 + criterion.margin) / 2
     harm = math.log(float(capital(values, null).max()))
     safe = math.log(float(capital(1 - values, 1 - null).max()))
     bounds = confidence_interval(values, alpha)
-    difference, low, high = (2 * value - 1 for value in (bounds.mean, bounds.low, bounds.high))
-    state = state_of(harm, safe, alpha, criteria)
     return Verdict(
-        criterion.metric, criterion.margin, state, *means, count, len(values), difference, low, high, harm, safe
+        criterion.metric,
+        criterion.margin,
+        state_of(harm, safe, alpha, criteria),
+        canary,
+        control,
+        count,
+        len(values),
+        2 * bounds.mean - 1,
+        2 * bounds.low - 1,
+        2 * bounds.high - 1,
+        harm,
+        safe,
     )
 
 

@@ -19,7 +19,7 @@ REPLIES = Counter("thumbwheel_replies", "Replies by how they ended", ["finish", 
 FEEDBACK = Counter("thumbwheel_feedback", "Feedback events accepted", ["kind", "rating", "model", "arm"])
 GUARDED = Counter("thumbwheel_guarded_replies", "Replies that the guardrails ended", ["layer", "model", "arm"])
 FALLBACKS = Counter("thumbwheel_fallbacks", "Answers that the champion gave in the stead of another arm", ["arm"])
-CANARY_SHARE = Gauge("thumbwheel_canary_share", "Share of the users that the canary answers", multiprocess_mode="livemax")
+CANARY_SHARE = Gauge("thumbwheel_canary_share", "Share of users whom the canary answers", multiprocess_mode="livemax")
 WAITING = Gauge("thumbwheel_waiting", "Requests that wait for a place", multiprocess_mode="livesum")
 ANSWERING = Gauge("thumbwheel_answering", "Answers being written", multiprocess_mode="livesum")
 QUEUE_SECONDS = Histogram(

@@ -1,9 +1,15 @@
 """x"""
+
 from __future__ import annotations
+
 from typing import Literal
+
 from pydantic import Field
+
 from eval.canary import Criterion
 from thumbwheel.params import Params
+
+
 class ReplayParams(Params):
     prompts: int = Field(ge=0)
     max_tokens: int = Field(ge=1)

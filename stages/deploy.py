@@ -10,7 +10,6 @@ import argparse
 import fcntl
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -22,22 +21,25 @@ from typing import Any
 import httpx
 import psutil
 
+from stages import arms
+from thumbwheel.arms import Routing, routing_path
 from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
 from thumbwheel.engine import require_free
 from thumbwheel.errors import ReleaseError, ThumbwheelError
 from thumbwheel.lake import write_json
-from thumbwheel.processes import lease, leased, stop
+from thumbwheel.processes import leased, stop
 from thumbwheel.release import Released, read_release
 from thumbwheel.settings import settings
 from thumbwheel.tracking import MODEL
 
 logger = logging.getLogger(__name__)
 
-PURPOSE = "chat"
+PURPOSE = arms.SERVICE
 QUESTION = "What is the Brindle Hub?"
 POLL_SECONDS = 0.5
-STOP_SECONDS = 25
+SWITCH_SECONDS = 60
+"""How long the running service may take to follow a routing."""
 
 
 def main() -> None:
@@ -69,6 +71,9 @@ def deploy() -> None:
         logger.info("version %d is served already at %s", wanted.version, base_url())
         return
     refuse_other(wanted.folder(), wanted.bundle)
+    if earlier and switch(wanted):
+        logger.info("version %d is served at %s, by an engine that was warm", wanted.version, base_url())
+        return
     stop_service()
     try:
         _bring_up(wanted)
@@ -76,6 +81,41 @@ def deploy() -> None:
         stop_service()
         raise type(error)(f"{error} {_serve_again(earlier, wanted)}") from None
     logger.info("version %d is served at %s", wanted.version, base_url())
+
+
+def switch(wanted: Released) -> bool:
+    """Let the running service answer by an engine that it has already, and tell whether it could; nobody notices.
+
+    It cannot where no such engine is ready, or where the release comes with other code than runs.
+    """
+    base = running_code()
+    with arms.changing_routing() as before:
+        after = arms.put_first(before, wanted.bento) if before else None
+        if before is None or after is None or base is None or not arms.same_code(base, wanted):
+            return False
+        if not arms.is_ready(after.champion):
+            return False
+        after = after if settings().keep_warm else Routing(champion=after.champion)
+        arms.write_routing(after)
+        try:
+            _wait_followed(wanted)
+            _ask(wanted)
+        except ReleaseError as error:
+            logger.warning("version %d could not be switched to: %s", wanted.version, error)
+            arms.write_routing(before)
+            return False
+    _record(wanted, base, json.loads(record_path().read_text()).get("pid", 0))
+    arms.retire(after)
+    return True
+
+
+def running_code() -> Released | None:
+    """Return the release whose Bento's code runs the service; it may answer with engines of others."""
+    try:
+        found = json.loads(record_path().read_text())
+        return Released.model_validate(found.get("code") or found["release"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def served() -> Released | None:
@@ -105,8 +145,9 @@ def stop_service() -> int:
         count += len(processes)
         known = {process.pid for process in processes}
         roots = [process for process in processes if _parent(process) not in known]
-        stop(roots, STOP_SECONDS)
+        stop(roots, arms.STOP_SECONDS)
     record_path().unlink(missing_ok=True)
+    routing_path().unlink(missing_ok=True)
     return count
 
 
@@ -144,43 +185,27 @@ def _start(release: Released) -> subprocess.Popen[bytes]:
     """Start the Bento in a session of its own; it outlives us, and carries the mark by which it is found again."""
     settings_ = settings()
     log_path().parent.mkdir(parents=True, exist_ok=True)
-    write_json(record_path(), {"release": release.model_dump(), "pid": 0, "url": base_url()})
+    _record(release, release, 0)
+    arms.write_routing(Routing(champion=arms.arm_of(release)))
     command = [sys.executable, "-m", "bentoml", "serve", release.bento]
     command += ["--host", settings_.host, "--port", str(settings_.chat_port), "--timeout-graceful-shutdown", "10"]
     with log_path().open("ab") as sink:
         process = subprocess.Popen(
             command,
-            cwd=_sources(release),
-            env=_environment(release),
+            cwd=arms.bento_sources(release),
+            env=arms.service_environment(release, PURPOSE),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
         )
-    write_json(record_path(), {"release": release.model_dump(), "pid": process.pid, "url": base_url()})
+    _record(release, release, process.pid)
     return process
 
 
-def _environment(release: Released) -> dict[str, str]:
-    settings_ = settings()
-    fixed = {
-        **lease(PURPOSE),
-        "BENTOML_HOME": str(settings_.bentoml_home.resolve()),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "SPT_NOENV": "1",
-        "THUMBWHEEL_ROOT": str(settings_.root.resolve()),
-        "THUMBWHEEL_STATE": str(settings_.state_dir.resolve()),
-        "THUMBWHEEL_OUTBOX": str(settings_.outbox_path.resolve()),
-        "PYTHONPATH": str(_sources(release)),
-    }
-    return {**os.environ, **fixed}
-
-
-def _sources(release: Released) -> Path:
-    folder = settings().bentoml_home.resolve() / "bentos" / release.bento.replace(":", "/") / "src"
-    if not folder.is_dir():
-        raise ReleaseError(f"the Bento {release.bento} is not in {settings().bentoml_home}; run: dvc repro package.")
-    return folder
+def _record(release: Released, code: Released, pid: int) -> None:
+    what = {"release": release.model_dump(), "code": code.model_dump(), "pid": pid, "url": base_url()}
+    write_json(record_path(), what)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
@@ -188,11 +213,20 @@ def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ReleaseError(f"the service ended with status {process.returncode}: {_tail()}")
+            raise ReleaseError(f"the service ended with status {process.returncode}: {arms.tail(log_path())}")
         if is_ready(release):
             return
         time.sleep(POLL_SECONDS)
     raise ReleaseError(f"the service was not ready in {limit} s (THUMBWHEEL_ENGINE_START_SECONDS); see {log_path()}.")
+
+
+def _wait_followed(release: Released) -> None:
+    """Wait until the running service answers as a release."""
+    deadline = time.monotonic() + SWITCH_SECONDS
+    while not is_ready(release):
+        if time.monotonic() > deadline:
+            raise ReleaseError(f"the service did not follow the routing in {SWITCH_SECONDS} s; see {log_path()}.")
+        time.sleep(POLL_SECONDS)
 
 
 def _ask(release: Released) -> None:
@@ -202,6 +236,7 @@ def _ask(release: Released) -> None:
         ReleaseError: no answer, an empty one, or one of another version.
     """
     body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "temperature": 0, "user": "deploy"}
+    body["model"] = model_name(release)
     try:
         answer: Any = httpx.post(f"{base_url()}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
         text, model = answer["choices"][0]["message"]["content"], answer["model"]
@@ -227,12 +262,6 @@ def _parent(process: psutil.Process) -> int | None:
         return process.ppid()
     except psutil.Error:
         return None
-
-
-def _tail(characters: int = 600) -> str:
-    text = log_path().read_text(errors="replace") if log_path().exists() else ""
-    lines = [line for line in text[-4 * characters :].splitlines() if line.strip()]
-    return " | ".join(lines)[-characters:]
 
 
 @contextmanager
