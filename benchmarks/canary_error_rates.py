@@ -18,7 +18,7 @@ import numpy as np
 from eval.canary import Observation, block_differences, capped, needed, unit_values
 from eval.sequential import capital
 from eval.statistics import wilson
-from stages.canary import CanaryParams
+from stages.arms.watch import CanaryParams
 from thumbwheel.arms import CANARY, CONTROL
 from thumbwheel.params import load_params
 from thumbwheel.settings import REPOSITORY

@@ -24,6 +24,7 @@ from pydantic import Field
 from eval.sequential import capital, confidence_interval
 from eval.statistics import Floats
 from thumbwheel.arms import CANARY, CONTROL
+from thumbwheel.ledger import Entry
 from thumbwheel.params import Params
 
 Metric = Literal["errors", "first_token", "thumbs_down", "guarded"]
@@ -77,6 +78,37 @@ class Decision:
 
     outcome: Outcome
     reason: str
+
+
+def observed(
+    criterion: Criterion, entries: Sequence[Entry], thumbs: Iterable[tuple[str, bool]], per_unit: int
+) -> list[Observation]:
+    """Return what counts for a criterion; `thumbs` are message ids with whether the thumb pointed down, as they came.
+
+    An answer that broke off counts among the errors alone. The first thumb on an answer counts.
+    """
+    if criterion.metric == "thumbs_down":
+        found = list(_thumbs(entries, thumbs))
+    else:
+        found = [Observation(e.unit, e.arm, value) for e in entries if (value := _value(criterion, e)) is not None]
+    return capped(found, per_unit)
+
+
+def _value(criterion: Criterion, entry: Entry) -> float | None:
+    if criterion.metric == "errors":
+        return float(entry.failed)
+    if entry.failed or (criterion.metric == "first_token" and entry.first_seconds is None):
+        return None
+    if criterion.metric == "guarded":
+        return float(entry.guarded)
+    return min(1.0, float(entry.first_seconds or 0.0) / criterion.scale)
+
+
+def _thumbs(entries: Sequence[Entry], thumbs: Iterable[tuple[str, bool]]) -> Iterable[Observation]:
+    left = {entry.message_id: entry for entry in entries}
+    for message, is_down in thumbs:
+        if entry := left.pop(message, None):
+            yield Observation(entry.unit, entry.arm, float(is_down))
 
 
 def capped(observations: Iterable[Observation], per_unit: int) -> list[Observation]:

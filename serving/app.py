@@ -180,10 +180,11 @@ async def feedback(request: Request) -> Response:
 
 
 async def models(request: Request) -> dict[str, Any]:
-    """List the one model that is served."""
+    """List the models that answer, the champion first."""
     await request.app.state.parts.entry.guest(request)
-    name = request.app.state.parts.release.model
-    return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"}]}
+    names = request.app.state.fleet.models()
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"} for name in names]
+    return {"object": "list", "data": listed}
 
 
 async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:

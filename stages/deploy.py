@@ -16,12 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 
-from stages import arms
+from stages.arms import engines
+from stages.arms.service import ask, base_url, is_ready, log_path, wait_followed
 from thumbwheel.arms import Routing, routing_path
 from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
@@ -31,15 +30,11 @@ from thumbwheel.lake import write_json
 from thumbwheel.processes import leased, stop
 from thumbwheel.release import Released, read_release
 from thumbwheel.settings import settings
-from thumbwheel.tracking import MODEL
 
 logger = logging.getLogger(__name__)
 
-PURPOSE = arms.SERVICE
-QUESTION = "What is the Brindle Hub?"
+PURPOSE = engines.SERVICE
 POLL_SECONDS = 0.5
-SWITCH_SECONDS = 60
-"""How long the running service may take to follow a routing."""
 
 
 def main() -> None:
@@ -89,23 +84,23 @@ def switch(wanted: Released) -> bool:
     It cannot where no such engine is ready, or where the release comes with other code than runs.
     """
     base = running_code()
-    with arms.changing_routing() as before:
-        after = arms.put_first(before, wanted.bento) if before else None
-        if before is None or after is None or base is None or not arms.same_code(base, wanted):
+    with engines.changing_routing() as before:
+        after = engines.put_first(before, wanted.bento) if before else None
+        if before is None or after is None or base is None or not engines.same_code(base, wanted):
             return False
-        if not arms.is_ready(after.champion):
+        if not engines.is_ready(after.champion):
             return False
         after = after if settings().keep_warm else Routing(champion=after.champion)
-        arms.write_routing(after)
+        engines.write_routing(after)
         try:
-            _wait_followed(wanted)
-            _ask(wanted)
+            wait_followed(wanted)
+            ask(wanted)
         except ReleaseError as error:
             logger.warning("version %d could not be switched to: %s", wanted.version, error)
-            arms.write_routing(before)
+            engines.write_routing(before)
             return False
     _record(wanted, base, json.loads(record_path().read_text()).get("pid", 0))
-    arms.retire(after)
+    engines.retire(after)
     return True
 
 
@@ -128,16 +123,6 @@ def served() -> Released | None:
         return None
 
 
-def is_ready(release: Released) -> bool:
-    """Tell whether the service answers, with its engine, under the release's name."""
-    try:
-        models = httpx.get(f"{base_url()}/v1/models", timeout=5).json()
-        ready = httpx.get(f"{base_url()}/readyz", timeout=10)
-        return ready.status_code == 200 and models["data"][0]["id"] == model_name(release)
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        return False
-
-
 def stop_service() -> int:
     """Stop every process of the service, the engine's included, and return how many there were."""
     count = 0
@@ -145,31 +130,15 @@ def stop_service() -> int:
         count += len(processes)
         known = {process.pid for process in processes}
         roots = [process for process in processes if _parent(process) not in known]
-        stop(roots, arms.STOP_SECONDS)
+        stop(roots, engines.STOP_SECONDS)
     record_path().unlink(missing_ok=True)
     routing_path().unlink(missing_ok=True)
     return count
 
 
-def base_url() -> str:
-    """Return the service's address."""
-    host = settings().host
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings().chat_port}"
-
-
-def model_name(release: Released) -> str:
-    """Return the name under which a release answers."""
-    return f"{MODEL}/{release.version}"
-
-
 def record_path() -> Path:
     """Return the file that says what is being served, by which process."""
     return settings().state_dir / "service.json"
-
-
-def log_path() -> Path:
-    """Return the service's log."""
-    return settings().state_dir / "logs" / "chat.log"
 
 
 def _bring_up(release: Released) -> None:
@@ -178,7 +147,7 @@ def _bring_up(release: Released) -> None:
     logger.info("starting version %d (%s); its log is %s", release.version, release.bento, log_path())
     process = _start(release)
     _wait_ready(process, release)
-    _ask(release)
+    ask(release)
 
 
 def _start(release: Released) -> subprocess.Popen[bytes]:
@@ -186,14 +155,14 @@ def _start(release: Released) -> subprocess.Popen[bytes]:
     settings_ = settings()
     log_path().parent.mkdir(parents=True, exist_ok=True)
     _record(release, release, 0)
-    arms.write_routing(Routing(champion=arms.arm_of(release)))
+    engines.write_routing(Routing(champion=engines.arm_of(release)))
     command = [sys.executable, "-m", "bentoml", "serve", release.bento]
     command += ["--host", settings_.host, "--port", str(settings_.chat_port), "--timeout-graceful-shutdown", "10"]
     with log_path().open("ab") as sink:
         process = subprocess.Popen(
             command,
-            cwd=arms.bento_sources(release),
-            env=arms.service_environment(release, PURPOSE),
+            cwd=engines.bento_sources(release),
+            env=engines.service_environment(release, PURPOSE),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -213,37 +182,11 @@ def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ReleaseError(f"the service ended with status {process.returncode}: {arms.tail(log_path())}")
+            raise ReleaseError(f"the service ended with status {process.returncode}: {engines.tail(log_path())}")
         if is_ready(release):
             return
         time.sleep(POLL_SECONDS)
     raise ReleaseError(f"the service was not ready in {limit} s (THUMBWHEEL_ENGINE_START_SECONDS); see {log_path()}.")
-
-
-def _wait_followed(release: Released) -> None:
-    """Wait until the running service answers as a release."""
-    deadline = time.monotonic() + SWITCH_SECONDS
-    while not is_ready(release):
-        if time.monotonic() > deadline:
-            raise ReleaseError(f"the service did not follow the routing in {SWITCH_SECONDS} s; see {log_path()}.")
-        time.sleep(POLL_SECONDS)
-
-
-def _ask(release: Released) -> None:
-    """Ask one question through the whole service and check who answers.
-
-    Raises:
-        ReleaseError: no answer, an empty one, or one of another version.
-    """
-    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "temperature": 0, "user": "deploy"}
-    body["model"] = model_name(release)
-    try:
-        answer: Any = httpx.post(f"{base_url()}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
-        text, model = answer["choices"][0]["message"]["content"], answer["model"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        raise ReleaseError(f"the service did not answer a question ({error}); see {log_path()}.") from None
-    if not text.strip() or model != model_name(release):
-        raise ReleaseError(f"{model} answered {text!r} where {model_name(release)} was expected; see {log_path()}.")
 
 
 def _serve_again(earlier: Released | None, wanted: Released) -> str:

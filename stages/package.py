@@ -37,20 +37,8 @@ INDEX_FOLDER = "index"
 """Folders inside the BentoML models, apart from BentoML's own file, so that their hashes stay their own."""
 SERVICE = "serving.chat:Chat"
 MODULES = (
-    *(
-        "__init__",
-        "arms",
-        "bundle",
-        "command",
-        "embedding",
-        "encoder",
-        "engine",
-        "errors",
-        "folders",
-        "grounding",
-        "knowledge",
-    ),
-    *("ledger", "outbox", "params", "records", "settings"),
+    *("__init__", "arms", "bundle", "command", "embedding", "encoder", "engine", "errors", "folders", "grounding"),
+    *("knowledge", "ledger", "outbox", "params", "records", "settings"),
 )
 CODE = (
     "serving",

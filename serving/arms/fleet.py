@@ -117,6 +117,10 @@ class Fleet:
         unit = unit_of(guest.user, routing.salt) if counts else None
         return Choice(canary if arm == CANARY else self.champion, unit)
 
+    def models(self) -> list[str]:
+        """Return the names under which the arms answer, the champion's first."""
+        return list(dict.fromkeys(one.release.model for one in (self.champion, *self._living.values())))
+
     def instead(self, choice: Choice, error: ApiError) -> Choice | None:
         """Return who answers after an arm broke: the champion, uncounted; None where the error is the request's."""
         if error.status < 500 or choice.answering is self.champion:

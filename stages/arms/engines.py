@@ -131,7 +131,7 @@ def start_engine(release: Released) -> Arm:
     try:
         _wait_ready(process, arm := arm_of(release, f"http://127.0.0.1:{port}"))
     except ReleaseError:
-        stop_engine(arm_of(release))
+        stop_engine(release.version)
         raise
     return arm
 
@@ -172,10 +172,10 @@ def is_ready(arm: Arm) -> bool:
         return False
 
 
-def stop_engine(arm: Arm) -> int:
+def stop_engine(version: int) -> int:
     """Stop what runs of an arm's own engine; return how many processes there were."""
     count = 0
-    while processes := leased(purpose(arm.version)):
+    while processes := leased(purpose(version)):
         count += stop(processes, STOP_SECONDS)
     return count
 
