@@ -82,7 +82,6 @@ def test_a_prompt_that_both_arms_answered_is_a_difference_whoever_was_first() ->
 def test_no_unit_counts_more_often_than_it_may(seen: list[Observation], most: int) -> None:
     kept = capped(seen, most)
     assert all(sum((one.unit, one.arm) == key for one in kept) <= most for key in {(o.unit, o.arm) for o in kept})
-    assert [one for one in seen if one in kept][: len(kept)] is not None
     assert capped(kept, most) == kept
 
 
@@ -103,13 +102,13 @@ def test_the_first_thumb_on_an_answer_counts_in_the_order_of_the_thumbs() -> Non
 
 
 def test_equal_arms_are_shown_safe_and_broken_ones_harmful() -> None:
-    assert verdict(ERRORS, [0.0] * 62, [0.0] * 62).state == "safe"
-    assert verdict(ERRORS, [0.0] * 50, [0.0] * 50).state == "open"
-    assert verdict(ERRORS, [1.0] * 12, [0.0] * 12).state == "harm"
+    assert verdict(ERRORS, [0.0] * 111, [0.0] * 111).state == "safe"
+    assert verdict(ERRORS, [0.0] * 110, [0.0] * 110).state == "open"
+    assert verdict(ERRORS, [1.0] * 14, [0.0] * 14).state == "harm"
 
 
 def test_what_was_known_once_stays_known() -> None:
-    safe = verdict(ERRORS, [0.0] * 62 + [1.0, 0.0, 1.0], [0.0] * 65)
+    safe = verdict(ERRORS, [0.0] * 111 + [1.0, 0.0, 1.0], [0.0] * 114)
     assert safe.state == "safe"
     assert safe.low is not None
     assert safe.difference is not None
@@ -120,7 +119,7 @@ def test_without_a_difference_a_criterion_abstains() -> None:
     assert verdict(THUMBS, [], []).state == "abstains"
 
 
-SAFE = verdict(ERRORS, [0.0] * 90, [0.0] * 90)
+SAFE = verdict(ERRORS, [0.0] * 120, [0.0] * 120)
 OPEN = verdict(FIRST, [0.5] * 3, [0.5] * 3)
 HARM = verdict(FIRST, [1.0] * 40, [0.0] * 40)
 SILENT = verdict(THUMBS, [], [])
