@@ -49,10 +49,14 @@ class Answering:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who answers a request; `unit` is who is counted, None where the request tells nothing of the two arms."""
+    """Who answers a request; `unit` is who is counted, None where the request tells nothing of the two arms.
+
+    A request that names its model gets that one's answer, or none.
+    """
 
     answering: Answering
     unit: str | None = None
+    is_named: bool = False
 
 
 class Fleet:
@@ -103,7 +107,7 @@ class Fleet:
     async def choose(self, request: ChatRequest, guest: Guest) -> Choice:
         """Return who answers: whom the request names, whom its conversation is with, or by the user's hash."""
         if request.model and (named := self._named(request.model)):
-            return Choice(named)
+            return Choice(named, is_named=True)
         await to_thread.run_sync(self.ledger.note_asked)
         canary, routing = self.canary, self._routing
         if canary is None or routing is None:
@@ -122,8 +126,8 @@ class Fleet:
         return list(dict.fromkeys(one.release.model for one in (self.champion, *self._living.values())))
 
     def instead(self, choice: Choice, error: ApiError) -> Choice | None:
-        """Return who answers after an arm broke: the champion, uncounted; None where the error is the request's."""
-        if error.status < 500 or choice.answering is self.champion:
+        """Return who answers after an arm broke: the champion, uncounted; None where nobody else may."""
+        if error.status < 500 or choice.answering is self.champion or choice.is_named:
             return None
         metrics.FALLBACKS.labels(choice.answering.orchestrator.arm).inc()
         logger.warning("%s answers in the stead of %s", self.champion.release.model, choice.answering.release.model)

@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval.canary import NAMES, Decision, Verdict
 from thumbwheel.lake import write_json
 from thumbwheel.ledger import Phase
 from thumbwheel.settings import settings
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATE = Path(__file__).with_name("canary.html.j2")
 WIDTH, HEIGHT = 560, 120
@@ -94,16 +98,21 @@ def numbers(page: Page) -> dict[str, Any]:
 
 def render(page: Page) -> str:
     """Return the page; every text that is not ours is escaped."""
+    phases = list(dict.fromkeys(look.phase for look in page.looks))
+    shown = [(phase, _newest(page, phase), pictures(page, phase)) for phase in reversed(phases)]
+    return _template().render(
+        page=page, headline=HEADLINES[page.decision.outcome], shown=shown, names=NAMES, told=PHASES, width=WIDTH,
+        height=HEIGHT, shares=steps(page),
+    )  # fmt: skip
+
+
+@cache
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"signed": signed, "plain": plain}
-    phases = list(dict.fromkeys(look.phase for look in page.looks))
-    shown = [(phase, _newest(page, phase), pictures(page, phase)) for phase in reversed(phases)]
-    return environment.from_string(TEMPLATE.read_text()).render(
-        page=page, headline=HEADLINES[page.decision.outcome], shown=shown, names=NAMES, told=PHASES, width=WIDTH,
-        height=HEIGHT, shares=steps(page),
-    )  # fmt: skip
+    return environment.from_string(TEMPLATE.read_text())
 
 
 def steps(page: Page) -> list[tuple[str, float]]:

@@ -136,6 +136,13 @@ def test_a_request_may_name_its_arm_and_then_does_not_count(arms: Arms) -> None:
     assert [entry.arm for entry in arms.ledger().entries(SALT, "live")] == [CONTROL]
 
 
+def test_a_request_that_names_a_broken_arm_is_told_so(arms: Arms) -> None:
+    arms.route(1.0)
+    arms.other.status = 503
+    assert arms.ask(model="thumbwheel-chat/4").status_code == 503
+    assert arms.engine.payloads == []
+
+
 def test_the_ledger_counts_each_arm_by_unit_and_holds_no_user(arms: Arms) -> None:
     arms.route(0.5)
     users = users_of(CANARY, 0.5, 1) + users_of(CONTROL, 0.5, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -97,6 +96,7 @@ class World:
     engine: FakeEngine
     patch: pytest.MonkeyPatch
     tracker: Tracker
+    http: httpx.Client
 
     @property
     def release(self) -> Release:
@@ -139,7 +139,7 @@ class World:
 
     def ask(self, user: str = "somebody") -> dict[str, Any]:
         body = {"messages": [{"role": "user", "content": "Hello?"}], "user": user}
-        answer = httpx.post(f"{service.base_url()}/v1/chat/completions", json=body, timeout=60)
+        answer = self.http.post("/v1/chat/completions", json=body)
         return dict(answer.raise_for_status().json())
 
     def engines(self, version: int = 2) -> set[int]:
@@ -190,7 +190,7 @@ def world(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     make_bento(place, "one", 1, bundle, "I am the first.")
     champion = promote.candidate(read_pin("register"), read_pin("package"), "Ada")
     write_release(promote.succeed(None, champion))
-    world = World(place, FakeEngine(), monkeypatch, Tracker())
+    world = World(place, FakeEngine(), monkeypatch, Tracker(), httpx.Client(base_url=service.base_url(), timeout=60))
     monkeypatch.setattr(canary, "tracking", world.tracker)
     for module in (promote, rollback):
         monkeypatch.setattr(module, "set_aliases", lambda release: None)
@@ -212,6 +212,7 @@ def world(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
     with served(world.engine.app(), settings().engine_port), served(create_app(parts), settings().chat_port):
         yield world
+    world.http.close()
     deploy.stop_service()
     marked.wait()
 
@@ -232,8 +233,7 @@ class Users(threading.Thread):
             self.arms.setdefault(answer["arm"], set()).add(answer["model"])
             if rating := self.thumb(answer):
                 ids = {name: answer[name] for name in ("conversation_id", "message_id")}
-                httpx.post(f"{service.base_url()}/v1/feedback", json={**ids, "rating": rating}, timeout=60)
-            time.sleep(0.002)
+                self.world.http.post("/v1/feedback", json={**ids, "rating": rating})
 
     def __enter__(self) -> Users:
         self.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,10 @@ from thumbwheel.settings import settings
 
 def listed() -> str:
     return service.listed()[0]
+
+
+def killed(seconds: float) -> None:
+    raise KeyboardInterrupt
 
 
 def report() -> dict[str, object]:
@@ -99,7 +104,7 @@ def test_a_watch_that_was_killed_is_taken_up_with_the_same_users_engine_and_evid
     world.candidate()
     with Users(world) as users, world.patch.context() as patch:
         assert eventually(lambda: users.arms)
-        patch.setattr(canary.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(canary, "time", SimpleNamespace(time=time.time, sleep=killed))
         with pytest.raises(KeyboardInterrupt):
             world.watch()
         patch.undo()
@@ -115,12 +120,17 @@ def test_a_watch_that_was_killed_is_taken_up_with_the_same_users_engine_and_evid
 def test_a_roll_back_while_the_canary_answers_takes_back_the_canary_and_leaves_the_champion(world: World) -> None:
     bundle = world.candidate()
     world.options(criteria=[{"metric": "errors", "margin": 0.0001, "scale": 1}], poll_seconds=0.05)
-    rolled: list[int] = []
+    rolled: list[float] = []
+
+    def by_hand(seconds: float) -> None:
+        rolled.append(seconds)
+        rollback.main()
+
     with Users(world) as users:
         assert eventually(lambda: users.arms)
-        world.patch.setattr(canary.time, "sleep", lambda seconds: rolled.append(1) or rollback.main())  # type: ignore[func-returns-value]
+        world.patch.setattr(canary, "time", SimpleNamespace(time=time.time, sleep=by_hand))
         assert world.watch() == canary.ROLLED_BACK
-    assert rolled == [1]
+    assert len(rolled) == 1
     assert "taken back by hand" in world.state.reason
     assert (world.release.version, listed(), world.engines()) == (1, "thumbwheel-chat/1", set())
     assert bundle in world.release.rolled_back
