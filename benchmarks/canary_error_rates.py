@@ -24,7 +24,7 @@ from thumbwheel.params import load_params
 from thumbwheel.settings import REPOSITORY
 
 SEED = 23
-CANARIES = 400
+CANARIES = 200
 ANSWERS = 6000
 """Of both arms together, before a canary's time is over."""
 BATCH = 50
