@@ -46,7 +46,6 @@ class Draft:
     first_seconds: float | None = None
     arm: str = CONTROL
     unit: str | None = None
-    is_streamed: bool = True
 
     @property
     def is_cached(self) -> bool:

@@ -79,7 +79,6 @@ class Orchestrator:
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
             arm=self.arm,
-            is_streamed=request.stream,
         )
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:

@@ -147,8 +147,8 @@ def test_the_ledger_counts_each_arm_by_unit_and_holds_no_user(arms: Arms) -> Non
     arms.route(0.5)
     users = users_of(CANARY, 0.5, 1) + users_of(CONTROL, 0.5, 1)
     for user in users:
-        arms.ask("Tell me of the garden, please.", user=user)
-        arms.ask("Say hello.", user=user)
+        arms.ask("Tell me of the garden, please.", user=user, stream=True)
+        arms.ask("Say hello.", user=user, stream=True)
     entries = arms.ledger().entries(SALT, "live")
     assert [entry.arm for entry in entries] == [CANARY, CANARY, CONTROL, CONTROL]
     assert len({entry.unit for entry in entries}) == 2

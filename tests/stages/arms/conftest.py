@@ -45,8 +45,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(503 if says == "breaks" else 200); self.end_headers()
+        if not asked.get("stream"):
+            choice = {"message": {"content": says}, "finish_reason": "stop"}
+            return self.wfile.write(json.dumps({"choices": [choice], "usage": {}}).encode())
         for delta, finish in (({"content": says}, None), ({}, "stop")):
             event = {"choices": [{"delta": delta, "finish_reason": finish}]}
             self.wfile.write(b"data: " + json.dumps(event).encode() + b"\\n\\n")
