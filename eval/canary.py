@@ -30,6 +30,7 @@ from thumbwheel.params import Params
 Metric = Literal["errors", "first_token", "thumbs_down", "guarded"]
 State = Literal["harm", "safe", "open", "abstains"]
 Outcome = Literal["roll_back", "promote", "wait"]
+MAY_ABSTAIN: tuple[Metric, ...] = ("thumbs_down", "first_token")
 PHASES = 2
 """A replay and the users; each may call harm with half of the level."""
 
@@ -194,16 +195,16 @@ def needed(alpha: float, criteria: int) -> dict[str, float]:
     return {"harm": math.log(PHASES * criteria / alpha), "safe": math.log(1 / alpha)}
 
 
-def decide(verdicts: Sequence[Verdict], may_promote: bool, optional: Sequence[Metric] = ("thumbs_down",)) -> Decision:
+def decide(verdicts: Sequence[Verdict], may_promote: bool) -> Decision:
     """Return what verdicts call for; nothing is promoted before `may_promote`, and harm rolls back at any time.
 
-    A criterion of `optional` may abstain, as thumbs do where nobody presses one; all others must be shown safe.
+    What may never be seen may abstain: thumbs where nobody presses one, first tokens where nobody reads a stream.
     """
     if harmed := [one for one in verdicts if one.state == "harm"]:
         worst = max(harmed, key=lambda one: one.harm)
         return Decision("roll_back", f"{NAMES[worst.metric]}: worse by more than {worst.margin:g}; {told(worst)}")
     waiting = [one for one in verdicts if one.state == "open"]
-    waiting += [one for one in verdicts if one.state == "abstains" and one.metric not in optional]
+    waiting += [one for one in verdicts if one.state == "abstains" and one.metric not in MAY_ABSTAIN]
     if not waiting and may_promote and any(one.state == "safe" for one in verdicts):
         silent = [NAMES[one.metric] for one in verdicts if one.state == "abstains"]
         but = f"; nothing can be said of {', '.join(silent)}" if silent else ""

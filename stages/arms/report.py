@@ -92,8 +92,9 @@ def write_report(page: Page) -> tuple[Path, Path]:
 
 
 def numbers(page: Page) -> dict[str, Any]:
-    """Return the page as plain numbers and texts."""
-    return {**asdict(page), "looks": [asdict(look) for look in page.looks[-1:]]}
+    """Return the page as plain numbers and texts, with its newest look."""
+    facts = {name: getattr(page, name) for name in ("candidate", "champion", "bundle", "began", "note")}
+    return {**facts, "decision": asdict(page.decision), "looks": [asdict(look) for look in page.looks[-1:]]}
 
 
 def render(page: Page) -> str:

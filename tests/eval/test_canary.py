@@ -123,7 +123,7 @@ SAFE = verdict(ERRORS, [0.0] * 120, [0.0] * 120)
 OPEN = verdict(FIRST, [0.5] * 3, [0.5] * 3)
 HARM = verdict(FIRST, [1.0] * 40, [0.0] * 40)
 SILENT = verdict(THUMBS, [], [])
-UNSEEN = verdict(FIRST, [], [])
+UNSEEN = verdict(ERRORS, [], [])
 
 
 def test_harm_in_any_criterion_rolls_back_at_any_time() -> None:
@@ -138,7 +138,7 @@ def test_all_must_be_safe_and_the_last_share_reached() -> None:
     assert decide([SAFE, OPEN], may_promote=True).outcome == "wait"
 
 
-def test_only_thumbs_may_abstain_and_it_is_said_that_they_did() -> None:
+def test_only_what_may_never_be_seen_may_abstain_and_it_is_said_that_it_did() -> None:
     assert "nothing can be said of thumbs down" in decide([SAFE, SILENT], may_promote=True).reason
     assert decide([SAFE, UNSEEN], may_promote=True).outcome == "wait"
     assert decide([SILENT], may_promote=True).outcome == "wait"
