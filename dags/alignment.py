@@ -1,4 +1,4 @@
-"""The wheel: one task a DVC stage, wired as `dvc.yaml` says, and after them approve, promote and deploy.
+"""The wheel: one task a DVC stage, wired as `dvc.yaml` says, and after them approve, canary, promote and deploy.
 
 airflow dags test alignment      # or make run, which runs this very DAG
 """
@@ -171,7 +171,10 @@ def wire_stages(stages: dict[str, Stage], tasks: dict[str, BashOperator]) -> Non
 
 
 def release(leaves: list[BashOperator]) -> None:
-    """Add what follows the last stages: decide, then approve, promote and deploy, or keep the champion."""
+    """Add what follows the last stages: decide, then approve, canary, promote and deploy, or keep the champion.
+
+    A canary that is rolled back ends as skipped, and so does the promotion; the champion goes on being served.
+    """
     choice = BranchPythonOperator(task_id="decide", python_callable=decide, trigger_rule="none_failed")
     approve = ApprovalOperator(
         task_id="approve",
@@ -182,12 +185,13 @@ def release(leaves: list[BashOperator]) -> None:
     )
     by_option = PythonOperator(task_id="approve_by_option", python_callable=approve_by_option)
     keep = PythonOperator(task_id="keep_champion", python_callable=keep_champion)
-    promote = shell(
-        "promote",
-        'python -m stages.promote --approved-by "$APPROVER"',
+    canary = shell(
+        "canary",
+        'python -m stages.canary --approved-by "$APPROVER"',
         env={"APPROVER": APPROVER},
         trigger_rule="none_failed_min_one_success",
     )
+    promote = shell("promote", 'python -m stages.promote --approved-by "$APPROVER"', env={"APPROVER": APPROVER})
     deploy = shell(
         "deploy",
         "python -m stages.deploy",
@@ -195,7 +199,7 @@ def release(leaves: list[BashOperator]) -> None:
         outlets=[RELEASE],
     )
     leaves >> choice >> [approve, by_option, keep, deploy]
-    [approve, by_option] >> promote >> deploy
+    [approve, by_option] >> canary >> promote >> deploy
 
 
 build()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 from fastapi import FastAPI
@@ -18,9 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from serving import metrics, personal
 from serving.admission import Admission
+from serving.arms.fleet import Answering, Choice, Fleet
 from serving.body import read_body
 from serving.cache.semantic import SemanticCache
-from serving.entry import Entry
+from serving.draft import Draft
+from serving.entry import Entry, Guest
 from serving.feedback import Sink, feedback_event
 from serving.guard.guard import Guard
 from serving.history import History, Reply
@@ -39,7 +42,9 @@ from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
 from serving.trace import Traced, Tracing
 from serving.upstream import Upstream
-from thumbwheel.errors import StoreError
+from thumbwheel.arms import Arm, ledger_path, routing_path
+from thumbwheel.errors import ReleaseError, StoreError
+from thumbwheel.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +57,14 @@ POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-acti
 T = TypeVar("T")
 
 
+def only_own(arm: Arm, living: Sequence[Parts]) -> Parts:
+    """Refuse to answer with another release, where nobody said how."""
+    raise ReleaseError(f"this service answers with its own release alone, not with {arm.bento}.")
+
+
 @dataclass(frozen=True)
 class Parts:
-    """What the application is put together from."""
+    """What the application is put together from; `make_arm` puts another release's together, given the living ones."""
 
     release: Release
     history: History
@@ -68,6 +78,9 @@ class Parts:
     retrieval: Retrieval | None = None
     desk: Desk | None = None
     tracing: Tracing = field(default_factory=Tracing)
+    make_arm: Callable[[Arm, Sequence[Parts]], Parts] = only_own
+    routing: Path = field(default_factory=routing_path)
+    ledger: Path = field(default_factory=ledger_path)
 
 
 def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
@@ -75,23 +88,14 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = make_parts()
-        admission = Admission(parts.options.admission)
+        parts = make_parts()
         guard = Guard(parts.options.guard)
-        pool = app.state.pool = make_pool(parts.options, parts.release, parts.upstream, admission)
-        app.state.orchestrator = Orchestrator(
-            parts.release, parts.history, pool, admission, guard, parts.memory, parts.cache, parts.retrieval,
-            parts.options.retrieval.shared_tenants,
-        )  # fmt: skip
-        if parts.cache:
-            await parts.cache.promoted(parts.release.model)
+        answer = partial(_orchestrator, Admission(parts.options.admission), guard)
+        fleet = app.state.fleet = Fleet(parts, answer, parts.make_arm, parts.routing, Ledger(parts.ledger))
+        await fleet.start(partial(_adopt, app))
         yield
-        await parts.memory.stop()
+        await fleet.close()
         await guard.close()
-        if parts.retrieval:
-            await parts.retrieval.close()
-        await pool.close()
-        await parts.upstream.close()
         parts.on_stop()
         await anyio.to_thread.run_sync(parts.tracing.stop)
 
@@ -117,14 +121,40 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     return app
 
 
+def _orchestrator(admission: Admission, guard: Guard, parts: Parts, note: Callable[[Draft], None]) -> Orchestrator:
+    pool = make_pool(parts.options, parts.release, parts.upstream, admission)
+    return Orchestrator(
+        parts.release, parts.history, pool, admission, guard, parts.memory, parts.cache, parts.retrieval,
+        parts.options.retrieval.shared_tenants, note,
+    )  # fmt: skip
+
+
+def _adopt(app: FastAPI, champion: Answering) -> None:
+    """Let all that is not an answer be the champion's."""
+    app.state.parts, app.state.orchestrator = champion.parts, champion.orchestrator
+    app.state.pool = champion.orchestrator.pool
+
+
 async def chat_completions(request: Request) -> Response:
     """Answer in OpenAI's format, whole or as a stream."""
-    orchestrator: Orchestrator = request.app.state.orchestrator
-    entry: Entry = request.app.state.parts.entry
+    fleet, entry = cast(Fleet, request.app.state.fleet), cast(Entry, request.app.state.parts.entry)
     guest = await entry.admit(request)
     body = parse(ChatRequest, await read_body(request))
     guest = entry.named(guest, body.user)
+    choice = await fleet.choose(body, guest)
+    try:
+        response = await _answer(request, body, guest, choice)
+    except ApiError as error:
+        if (instead := fleet.instead(choice, error)) is None:
+            raise
+        response = await _answer(request, body, guest, instead)
+    return guest.mark(response)
+
+
+async def _answer(request: Request, body: ChatRequest, guest: Guest, choice: Choice) -> Response:
+    orchestrator = choice.answering.orchestrator
     draft = await orchestrator.draft(body, guest)
+    draft.unit = choice.unit
     pieces = orchestrator.pieces(draft)
     first = await _unless_gone(request, anext(pieces, None))
     if body.stream:
@@ -137,9 +167,10 @@ async def chat_completions(request: Request) -> Response:
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
     response.headers["X-Model"] = draft.model
+    response.headers["X-Arm"] = draft.arm
     if draft.lookup:
         response.headers["X-Cache"] = "hit" if draft.is_cached else "miss"
-    return guest.mark(response)
+    return response
 
 
 async def feedback(request: Request) -> Response:
@@ -156,16 +187,16 @@ async def feedback(request: Request) -> Response:
         raise ApiError(503, f"the feedback could not be stored: {error}", "feedback_unavailable") from None
     if parts.cache:
         await parts.cache.disliked(item)
-    metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"]).inc()
+    metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"], item["arm"]).inc()
     _count(request, 201)
     stored = {"event_id": item["event_id"], "kind": item["kind"], "object": "feedback"}
     return guest.mark(JSONResponse(stored, 201))
 
 
 async def models(request: Request) -> dict[str, Any]:
-    """List the release and the adapters that a caller may ask for."""
+    """List the models that answer, the champion first, and the adapters that a caller may ask for."""
     guest = await request.app.state.parts.entry.guest(request)
-    names = request.app.state.pool.offered(guest.caller)
+    names = dict.fromkeys([*request.app.state.fleet.models(), *request.app.state.pool.offered(guest.caller)])
     shown = [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"} for name in names]
     return {"object": "list", "data": shown}
 

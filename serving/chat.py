@@ -10,6 +10,7 @@ from typing import Any, cast
 import bentoml
 
 from serving.app import Parts, create_app
+from serving.arms.assembly import make_arm
 from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.engine import Engine, bundle_folder
@@ -48,6 +49,7 @@ def embedded_parts() -> Parts:
         retrieval=make_retrieval(options, release, upstream),
         desk=make_desk(options, state, outbox, key),
         tracing=make_tracing(release.model),
+        make_arm=make_arm,
     )
 
 

@@ -17,15 +17,15 @@ from serving.models.turn import Wanted
 from serving.retrieval.sources import citations
 from serving.trace import Attributes
 from serving.upstream import Piece
-
-ARM = "control"
+from thumbwheel.arms import CONTROL
 
 
 @dataclass
 class Draft:
     """A reply in the making; `model` is who writes it, the release until another engine has begun.
 
-    `partition` is None where no answer may come from the cache, or go there.
+    `partition` is None where no answer may come from the cache, or go there. `arm` answers; `unit` is who is counted
+    for it, None where the reply does not count; `is_streamed` tells whether the user sees a reply that breaks off.
     """
 
     conversation_id: str
@@ -47,10 +47,20 @@ class Draft:
     tenants: list[str] = field(default_factory=list)
     retrieved: dict[str, Any] | None = None
     started: float = field(default_factory=time.monotonic)
+    first_seconds: float | None = None
+    arm: str = CONTROL
+    unit: str | None = None
 
     @property
     def is_cached(self) -> bool:
         return self.lookup is not None and self.lookup.answer is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether the history keeps the reply: what a user saw of it, or all of it."""
+        if self.finish == "error" and not self.is_streamed:
+            return False
+        return bool(self.text) or self.finish in ("stop", "length")
 
     @property
     def citations(self) -> list[dict[str, Any]]:
@@ -86,7 +96,7 @@ def reply_of(draft: Draft) -> Reply:
         reply=draft.text,
         finish=draft.finish,
         model=draft.model,
-        arm=ARM,
+        arm=draft.arm,
         user=draft.user,
         replaces=draft.replaces,
         prompt_tokens=draft.prompt_tokens,

@@ -45,30 +45,30 @@ class Engine:
             ReleaseError: the bundle in the store is not the one that was released.
             PortInUseError: something else listens on the engine's port.
         """
-        return [sys.executable, "-m", "serving.keeper", *_command()]
+        return [sys.executable, "-m", "serving.keeper", *server_command(settings().engine_port)]
 
 
 def main() -> None:
     """Become the engine, with no BentoML before it: what a pod of its own runs."""
-    command = _command()
+    command = server_command(settings().engine_port)
     os.execv(command[0], command)
 
 
-def bundle_folder(release: Release) -> Path:
-    """Return where the release's bundle lies in the BentoML model store."""
-    return Path(bentoml.models.get(release.bento_model).path) / FOLDER
-
-
-def _command() -> list[str]:
+def server_command(port: int) -> list[str]:
+    """Return the command line that serves the release beside us on `port`, and set its environment; raises as above."""
     release = load_release()
     bundle = bundle_folder(release)
     refuse_other(bundle, release.bundle)
-    port = settings().engine_port
     _wait_free(port)
     options = load_options().models.engine
     os.environ.update({**engine_environment(), **engine_variables(options), **ENGINE_ENVIRONMENT})
     more = [*engine_arguments(options), *tracing_arguments()]
     return engine_command(bundle, release.model, port, release.window, release.max_streams, more)
+
+
+def bundle_folder(release: Release) -> Path:
+    """Return where the release's bundle lies in the BentoML model store."""
+    return Path(bentoml.models.get(release.bento_model).path) / FOLDER
 
 
 def _wait_free(port: int) -> None:

@@ -11,12 +11,15 @@ REQUESTS = Counter("thumbwheel_requests", "Requests answered", ["route", "status
 FIRST_TOKEN = Histogram(
     "thumbwheel_first_token_seconds",
     "From the request to the first piece of the answer",
-    ["model"],
+    ["model", "arm"],
     buckets=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6),
 )
-TOKENS = Counter("thumbwheel_tokens", "Tokens read and written by the engine", ["kind", "model"])
-REPLIES = Counter("thumbwheel_replies", "Replies by how they ended", ["finish", "model"])
-FEEDBACK = Counter("thumbwheel_feedback", "Feedback events accepted", ["kind", "rating", "model"])
+TOKENS = Counter("thumbwheel_tokens", "Tokens read and written by the engine", ["kind", "model", "arm"])
+REPLIES = Counter("thumbwheel_replies", "Replies by how they ended", ["finish", "model", "arm"])
+FEEDBACK = Counter("thumbwheel_feedback", "Feedback events accepted", ["kind", "rating", "model", "arm"])
+GUARDED = Counter("thumbwheel_guarded_replies", "Replies that the guardrails ended", ["layer", "model", "arm"])
+FALLBACKS = Counter("thumbwheel_fallbacks", "Answers that the champion gave in the stead of another arm", ["arm"])
+CANARY_SHARE = Gauge("thumbwheel_canary_share", "Share of users whom the canary answers", multiprocess_mode="livemax")
 WAITING = Gauge("thumbwheel_waiting", "Requests that wait for a place", multiprocess_mode="livesum")
 ANSWERING = Gauge("thumbwheel_answering", "Answers being written", multiprocess_mode="livesum")
 QUEUE_SECONDS = Histogram(

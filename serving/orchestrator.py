@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -31,6 +31,7 @@ from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
 from serving.trace import note, span
 from serving.upstream import Piece
+from thumbwheel.arms import CONTROL
 
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
 
@@ -49,10 +50,12 @@ class Orchestrator:
         cache: SemanticCache | None,
         retrieval: Retrieval | None,
         shared_tenants: Sequence[str],
+        note: Callable[[Draft], None] = lambda draft: None,
     ) -> None:
         self.release, self.history, self.pool, self.admission = release, history, pool, admission
         self.guard, self.memory, self.cache = guard, memory, cache
         self.retrieval, self._shared = retrieval, shared_tenants
+        self.arm, self.answering, self._note = CONTROL, 0, note
 
     async def draft(self, request: ChatRequest, guest: Guest) -> Draft:
         """Return the draft of a reply: its place in a conversation, its prompt and the engine's payload.
@@ -79,6 +82,7 @@ class Orchestrator:
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
+            arm=self.arm,
         )
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:
@@ -87,6 +91,7 @@ class Orchestrator:
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
+        self.answering += 1
         try:
             async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
@@ -99,6 +104,7 @@ class Orchestrator:
             draft.finish = "error" if error.status >= 500 else "refused"
             raise
         finally:
+            self.answering -= 1
             await self._save(draft)
 
     async def _guarded(self, draft: Draft) -> AsyncGenerator[Piece, None]:
@@ -249,18 +255,25 @@ class Orchestrator:
         return self.release.temperature if request.temperature is None else request.temperature
 
     def _count_first(self, draft: Draft) -> None:
-        metrics.FIRST_TOKEN.labels(draft.model).observe(time.monotonic() - draft.started)
+        draft.first_seconds = time.monotonic() - draft.started
+        metrics.FIRST_TOKEN.labels(draft.model, draft.arm).observe(draft.first_seconds)
 
     async def _save(self, draft: Draft) -> None:
-        metrics.REPLIES.labels(draft.finish, draft.model).inc()
+        model = draft.model
+        metrics.REPLIES.labels(draft.finish, model, draft.arm).inc()
         note(attributes_of(draft))
+        if draft.verdict:
+            metrics.GUARDED.labels(draft.verdict.layer, model, draft.arm).inc()
         if not draft.is_cached:
-            metrics.TOKENS.labels("prompt", draft.model).inc(draft.prompt_tokens)
-            metrics.TOKENS.labels("reply", draft.model).inc(draft.reply_tokens)
+            metrics.TOKENS.labels("prompt", model, draft.arm).inc(draft.prompt_tokens)
+            metrics.TOKENS.labels("reply", model, draft.arm).inc(draft.reply_tokens)
         with CancelScope(shield=True):
-            if draft.text or draft.finish in ("stop", "length"):
+            if draft.unit is not None:
+                with tolerated("arms"):
+                    await to_thread.run_sync(self._note, draft)
+            if draft.is_kept:
                 await self._keep(draft, reply_of(draft))
-            if self.cache and draft.lookup and draft.model == self.release.model and draft.finish in ("stop", "length"):
+            if self.cache and draft.lookup and model == self.release.model and draft.finish in ("stop", "length"):
                 await self.cache.keep(draft.lookup, answer_of(draft))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:

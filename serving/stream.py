@@ -76,6 +76,6 @@ def _identity(draft: Draft) -> dict[str, Any]:
 
 
 def _ours(draft: Draft) -> dict[str, Any]:
-    """Return our fields: the guardrails' layer and rule where they ended it, and the sources where it has some."""
+    """Return our fields: the arm, the guardrails' layer and rule where they ended it, the sources where it has some."""
     guard = {"guard": draft.verdict.public()} if draft.verdict else {}
-    return {**guard, **({"citations": draft.citations} if draft.retrieved else {})}
+    return {"arm": draft.arm, **guard, **({"citations": draft.citations} if draft.retrieved else {})}

@@ -10,34 +10,31 @@ import argparse
 import fcntl
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 
+from stages.arms import engines
+from stages.arms.service import ask, base_url, is_ready, log_path, wait_followed
+from thumbwheel.arms import Routing, routing_path
 from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
 from thumbwheel.engine import require_free
 from thumbwheel.errors import ReleaseError, ThumbwheelError
 from thumbwheel.lake import write_json
-from thumbwheel.processes import lease, leased, stop
+from thumbwheel.processes import leased, stop
 from thumbwheel.release import Released, read_release
 from thumbwheel.settings import settings
-from thumbwheel.tracking import MODEL
 
 logger = logging.getLogger(__name__)
 
-PURPOSE = "chat"
-QUESTION = "What is the Brindle Hub?"
+PURPOSE = engines.SERVICE
 POLL_SECONDS = 0.5
-STOP_SECONDS = 25
 
 
 def main() -> None:
@@ -69,6 +66,9 @@ def deploy() -> None:
         logger.info("version %d is served already at %s", wanted.version, base_url())
         return
     refuse_other(wanted.folder(), wanted.bundle)
+    if earlier and switch(wanted):
+        logger.info("version %d is served at %s, by an engine that was warm", wanted.version, base_url())
+        return
     stop_service()
     try:
         _bring_up(wanted)
@@ -76,6 +76,41 @@ def deploy() -> None:
         stop_service()
         raise type(error)(f"{error} {_serve_again(earlier, wanted)}") from None
     logger.info("version %d is served at %s", wanted.version, base_url())
+
+
+def switch(wanted: Released) -> bool:
+    """Let the running service answer by an engine that it has already, and tell whether it could; nobody notices.
+
+    It cannot where no such engine is ready, or where the release comes with other code than runs.
+    """
+    base = running_code()
+    with engines.changing_routing() as before:
+        after = engines.put_first(before, wanted.bento) if before else None
+        if before is None or after is None or base is None or not engines.same_code(base, wanted):
+            return False
+        if not engines.is_ready(after.champion):
+            return False
+        after = after if settings().keep_warm else Routing(champion=after.champion)
+        engines.write_routing(after)
+        try:
+            wait_followed(wanted)
+            ask(wanted)
+        except ReleaseError as error:
+            logger.warning("version %d could not be switched to: %s", wanted.version, error)
+            engines.write_routing(before)
+            return False
+    _record(wanted, base, json.loads(record_path().read_text()).get("pid", 0))
+    engines.retire(after)
+    return True
+
+
+def running_code() -> Released | None:
+    """Return the release whose Bento's code runs the service; it may answer with engines of others."""
+    try:
+        found = json.loads(record_path().read_text())
+        return Released.model_validate(found.get("code") or found["release"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def served() -> Released | None:
@@ -88,16 +123,6 @@ def served() -> Released | None:
         return None
 
 
-def is_ready(release: Released) -> bool:
-    """Tell whether the service answers, with its engine, under the release's name."""
-    try:
-        models = httpx.get(f"{base_url()}/v1/models", timeout=5).json()
-        ready = httpx.get(f"{base_url()}/readyz", timeout=10)
-        return ready.status_code == 200 and models["data"][0]["id"] == model_name(release)
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        return False
-
-
 def stop_service() -> int:
     """Stop every process of the service, the engine's included, and return how many there were."""
     count = 0
@@ -105,30 +130,15 @@ def stop_service() -> int:
         count += len(processes)
         known = {process.pid for process in processes}
         roots = [process for process in processes if _parent(process) not in known]
-        stop(roots, STOP_SECONDS)
+        stop(roots, engines.STOP_SECONDS)
     record_path().unlink(missing_ok=True)
+    routing_path().unlink(missing_ok=True)
     return count
-
-
-def base_url() -> str:
-    """Return the service's address."""
-    host = settings().host
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings().chat_port}"
-
-
-def model_name(release: Released) -> str:
-    """Return the name under which a release answers."""
-    return f"{MODEL}/{release.version}"
 
 
 def record_path() -> Path:
     """Return the file that says what is being served, by which process."""
     return settings().state_dir / "service.json"
-
-
-def log_path() -> Path:
-    """Return the service's log."""
-    return settings().state_dir / "logs" / "chat.log"
 
 
 def _bring_up(release: Released) -> None:
@@ -137,50 +147,34 @@ def _bring_up(release: Released) -> None:
     logger.info("starting version %d (%s); its log is %s", release.version, release.bento, log_path())
     process = _start(release)
     _wait_ready(process, release)
-    _ask(release)
+    ask(release)
 
 
 def _start(release: Released) -> subprocess.Popen[bytes]:
     """Start the Bento in a session of its own; it outlives us, and carries the mark by which it is found again."""
     settings_ = settings()
     log_path().parent.mkdir(parents=True, exist_ok=True)
-    write_json(record_path(), {"release": release.model_dump(), "pid": 0, "url": base_url()})
+    _record(release, release, 0)
+    engines.write_routing(Routing(champion=engines.arm_of(release)))
     command = [sys.executable, "-m", "bentoml", "serve", release.bento]
     command += ["--host", settings_.host, "--port", str(settings_.chat_port), "--timeout-graceful-shutdown", "10"]
     with log_path().open("ab") as sink:
         process = subprocess.Popen(
             command,
-            cwd=_sources(release),
-            env=_environment(release),
+            cwd=engines.bento_sources(release),
+            env=engines.service_environment(release, PURPOSE),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
         )
-    write_json(record_path(), {"release": release.model_dump(), "pid": process.pid, "url": base_url()})
+    _record(release, release, process.pid)
     return process
 
 
-def _environment(release: Released) -> dict[str, str]:
-    settings_ = settings()
-    fixed = {
-        **lease(PURPOSE),
-        "BENTOML_HOME": str(settings_.bentoml_home.resolve()),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "SPT_NOENV": "1",
-        "THUMBWHEEL_ROOT": str(settings_.root.resolve()),
-        "THUMBWHEEL_STATE": str(settings_.state_dir.resolve()),
-        "THUMBWHEEL_OUTBOX": str(settings_.outbox_path.resolve()),
-        "PYTHONPATH": str(_sources(release)),
-    }
-    return {**os.environ, **fixed}
-
-
-def _sources(release: Released) -> Path:
-    folder = settings().bentoml_home.resolve() / "bentos" / release.bento.replace(":", "/") / "src"
-    if not folder.is_dir():
-        raise ReleaseError(f"the Bento {release.bento} is not in {settings().bentoml_home}; run: dvc repro package.")
-    return folder
+def _record(release: Released, code: Released, pid: int) -> None:
+    what = {"release": release.model_dump(), "code": code.model_dump(), "pid": pid, "url": base_url()}
+    write_json(record_path(), what)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
@@ -188,28 +182,11 @@ def _wait_ready(process: subprocess.Popen[bytes], release: Released) -> None:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ReleaseError(f"the service ended with status {process.returncode}: {_tail()}")
+            raise ReleaseError(f"the service ended with status {process.returncode}: {engines.tail(log_path())}")
         if is_ready(release):
             return
         time.sleep(POLL_SECONDS)
     raise ReleaseError(f"the service was not ready in {limit} s (THUMBWHEEL_ENGINE_START_SECONDS); see {log_path()}.")
-
-
-def _ask(release: Released) -> None:
-    """Ask one question through the whole service and check who answers.
-
-    Raises:
-        ReleaseError: no answer, an empty one, or one of another version.
-    """
-    asked = {"model": model_name(release), "messages": [{"role": "user", "content": QUESTION}]}
-    body = {**asked, "max_tokens": 16, "temperature": 0, "user": "deploy"}
-    try:
-        answer: Any = httpx.post(f"{base_url()}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
-        text, model = answer["choices"][0]["message"]["content"], answer["model"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-        raise ReleaseError(f"the service did not answer a question ({error}); see {log_path()}.") from None
-    if not text.strip() or model != model_name(release):
-        raise ReleaseError(f"{model} answered {text!r} where {model_name(release)} was expected; see {log_path()}.")
 
 
 def _serve_again(earlier: Released | None, wanted: Released) -> str:
@@ -228,12 +205,6 @@ def _parent(process: psutil.Process) -> int | None:
         return process.ppid()
     except psutil.Error:
         return None
-
-
-def _tail(characters: int = 600) -> str:
-    text = log_path().read_text(errors="replace") if log_path().exists() else ""
-    lines = [line for line in text[-4 * characters :].splitlines() if line.strip()]
-    return " | ".join(lines)[-characters:]
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Put the previous champion back, in the registry, in the release and in the running service.
 
-python -m stages.rollback      # or make rollback
+    python -m stages.rollback      # or make rollback
+
+Where the engine of the one before is warm, users are sent to it at once and nothing is started. While a canary answers,
+it is the canary that is taken back: its users go to the champion.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ import logging
 import subprocess
 import sys
 
+from stages.arms.watch import ongoing
+from stages.canary import take_back
 from stages.promote import set_aliases
 from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
@@ -36,7 +41,11 @@ def swap(release: Release | None) -> Release:
 
 
 def main() -> None:
-    """Check that the previous bundle is whole, change over, and switch the service."""
+    """End the canary where one answers; else check that the previous bundle is whole, change over, and switch."""
+    if (state := ongoing()) is not None:
+        take_back(state.version, state.bundle, "by hand")
+        log.info("version %d answers nobody any more; the champion stays", state.version)
+        return
     after = swap(read_release())
     refuse_other(after.folder(), after.bundle)
     set_aliases(after)

@@ -28,8 +28,9 @@ def lease(purpose: str) -> dict[str, str]:
 
 
 def leased(purpose: str) -> list[psutil.Process]:
-    """Return the living processes of this root that run for `purpose`."""
-    return [process for process in psutil.process_iter() if _mark_of(process) == lease(purpose)[MARK]]
+    """Return the living processes of this root that run for `purpose`, or for a part of it, such as `purpose/part`."""
+    mark = lease(purpose)[MARK]
+    return [process for process in psutil.process_iter() if f"{_mark_of(process)}/".startswith(f"{mark}/")]
 
 
 def stop(processes: Iterable[psutil.Process], patience: float = 10.0) -> int:

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = None
     """Secret from which `scrub` makes pseudonyms; the one variable that changes what a stage writes, as a key must."""
 
+    keep_warm: bool = True
+    """Keep the engine of the champion before running, so that a roll-back takes seconds; costs its memory."""
+    service_key: SecretStr | None = None
+    """API key by which deployments and canaries ask the chat service, where it admits nobody without one."""
     engine_arguments: str = ""
     """More arguments to vLLM's server, such as `--tensor-parallel-size 2`."""
     engine_start_seconds: int = Field(default=600, ge=1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from thumbwheel.scheduler import TaskState
 
 ALWAYS_RUN = ("observe", "challenge", "decide", "deploy")
-RELEASE_TASKS = ("decide", "approve", "approve_by_option", "keep_champion", "promote", "deploy")
+RELEASE_TASKS = ("decide", "approve", "approve_by_option", "keep_champion", "canary", "promote", "deploy")
 Rows = Sequence[Sequence[str]]
 
 
@@ -87,6 +87,9 @@ def released() -> Iterator[str]:
         yield "released: nothing yet"
     else:
         yield f"released: version {release.version} ({release.bento}), approved by {release.approved_by}"
+    canary = _report("canary")
+    if package and canary.get("bundle") == package.facts["bundle"]:
+        yield f"canary: {canary['decision']['reason']} (data/reports/canary.html)"
     if package and not is_released(release, package):
         gate = _report("gate")
         outcome = str(gate.get("outcome"))

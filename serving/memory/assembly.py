@@ -45,15 +45,19 @@ def make_memory(
     engine: Answering,
     state: Path,
     load: Callable[[], PromptTokens],
+    sessions: Sessions | None = None,
 ) -> Memory:
     """Return the memory that the options ask for; `load` gives what counts tokens, and may raise `ModelError`.
+
+    `sessions` are those of another release that answers beside this one: a conversation may change over.
 
     Raises:
         SettingsError: sessions are to be in Redis, and no Redis is named.
     """
     wanted = options.memory
     tokens = _tokens(load) if wanted.window.enabled else None
-    sessions = _sessions(wanted, options) if wanted.session.enabled else None
+    if wanted.session.enabled and sessions is None:
+        sessions = _sessions(wanted, options)
     summariser = None
     if wanted.summary.enabled and tokens and sessions:
         summariser = Summariser(engine, release.model, sessions, tokens.count, release.window, wanted.summary)

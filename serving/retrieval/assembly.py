@@ -18,9 +18,11 @@ from thumbwheel.settings import settings
 
 FOLDER = "index"
 """The index's folder inside the BentoML model, beside BentoML's own description of it."""
+FILE = "knowledge.db"
+"""Milvus Lite's file under the state folder; one holds the index of one release."""
 
 
-def make_retrieval(options: Options, release: Release, upstream: Upstream) -> Retrieval | None:
+def make_retrieval(options: Options, release: Release, upstream: Upstream, file: str = FILE) -> Retrieval | None:
     """Return what finds documents for a release, while a thread makes it ready.
 
     None where retrieval is off, or the release has no index.
@@ -39,15 +41,15 @@ def make_retrieval(options: Options, release: Release, upstream: Upstream) -> Re
         reranker=configured_reranker(wanted.rewrite_seconds) if wanted.rerank else None,
     )
     encode = Encoder(read_record(folder).dtype)
-    retrieval = Retrieval(wanted, milvus_store(folder, wanted), encode, Breaker(options.breaker), helpers)
+    retrieval = Retrieval(wanted, milvus_store(folder, wanted, file), encode, Breaker(options.breaker), helpers)
     retrieval.warm()
     return retrieval
 
 
-def milvus_store(folder: Path, options: RetrievalOptions) -> MilvusStore:
+def milvus_store(folder: Path, options: RetrievalOptions, file: str = FILE) -> MilvusStore:
     """Return the store of an index in the cluster that the environment names, else in a file under the state folder."""
     place = settings()
-    uri = place.milvus_uri or str(place.state_dir / "knowledge.db")
+    uri = place.milvus_uri or str(place.state_dir / file)
     token = place.milvus_token.get_secret_value() if place.milvus_token else ""
     return MilvusStore(uri, folder, options.candidates, options.rrf, options.seconds, token)
 

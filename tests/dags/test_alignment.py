@@ -115,8 +115,10 @@ def test_a_release_needs_the_last_stages_and_an_approval(read: dict[str, Any]) -
     assert tasks["decide"]["up"] == sorted(set(stages) - followed)
     assert "package" in tasks["decide"]["up"]
     assert tasks["approve"]["type"] == "ApprovalOperator"
-    assert tasks["promote"]["up"] == ["approve", "approve_by_option"]
-    assert tasks["promote"]["rule"] == "none_failed_min_one_success"
+    assert tasks["canary"]["up"] == ["approve", "approve_by_option"]
+    assert tasks["canary"]["rule"] == "none_failed_min_one_success"
+    assert tasks["promote"]["up"] == ["canary"]
+    assert tasks["promote"]["rule"] == "all_success"
     assert tasks["deploy"]["up"] == ["decide", "promote"]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from serving.app import Parts, create_app
+from serving.app import Parts, create_app, only_own
 from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.entry import make_entry
@@ -23,6 +23,7 @@ from serving.retrieval.pipeline import Retrieval
 from serving.review.desk import make_desk
 from serving.upstream import Upstream
 from tests.fakes import FakeEngine, WordTokens, fake_engine, served
+from thumbwheel.arms import Arm
 from thumbwheel.outbox import Outbox
 
 RELEASE = Release(
@@ -63,11 +64,13 @@ def parts_of(
     options: Options,
     folder: Path,
     retrieval: Retrieval | None = None,
+    make_arm: Callable[[Arm, Sequence[Parts]], Parts] = only_own,
 ) -> Parts:
     upstream, entry = Upstream(engine, Breaker(options.breaker)), make_entry(options, b"key")
     memory, cache = make_memory(options, RELEASE, history, upstream, folder, WordTokens), make_cache(options)
     desk = make_desk(options, folder, outbox, b"key")
-    return Parts(RELEASE, history, upstream, outbox, options, entry, memory, cache, retrieval=retrieval, desk=desk)
+    own = Parts(RELEASE, history, upstream, outbox, options, entry, memory, cache, retrieval=retrieval, desk=desk)
+    return replace(own, make_arm=make_arm, routing=folder / "arms.json", ledger=folder / "arms.db")
 
 
 @dataclass

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from stages import deploy
+from stages.arms import service
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.engine import free_port
 from thumbwheel.errors import PortInUseError, ReleaseError
@@ -61,7 +62,7 @@ def start_script(release: Any) -> subprocess.Popen[bytes]:
     write_json(deploy.record_path(), {"release": release.model_dump()})
     answer = release.bento.partition(":")[2]
     deploy.log_path().parent.mkdir(parents=True, exist_ok=True)
-    arguments = [str(settings().chat_port), deploy.model_name(release), answer]
+    arguments = [str(settings().chat_port), service.model_name(release), answer]
     with deploy.log_path().open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-c", SERVICE, *arguments],

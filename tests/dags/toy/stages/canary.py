@@ -1,0 +1,1 @@
+"""Watch nothing: there is no service to watch."""
