@@ -1,7 +1,7 @@
-"""Run a generated Python program where it can do no harm: no network, no files of ours, no secrets, and for a while only.
+"""Run a generated Python program where it can do no harm: no network, no files or secrets of ours, a while only.
 
-The walls are Linux namespaces, resource limits and a filter of system calls (`eval/sandbox_cell.py`); no root is needed,
-and as root the program runs as nobody. Where a wall cannot be had, nothing is run.
+The walls are Linux namespaces, resource limits and a filter of system calls (`eval/sandbox_cell.py`); no root is
+needed, and root runs programs as nobody. Where a wall cannot be had, nothing is run.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ MEND = (
 class Limits(Params):
     """What a program may use. All its processes together use at most `processes` times `memory_mib`.
 
-    `processes` counts threads too. `files` may be open at once in a process, and lie in the folder that it may write to;
-    what it prints, any one file, and that folder hold at most `output_kib`.
+    `processes` counts threads too. `files` may be open at once in a process, and lie in the folder that it may write
+    to; what it prints, any one file, and that folder hold at most `output_kib`.
     """
 
     cpu_seconds: int = Field(ge=1)
@@ -87,12 +87,20 @@ def told_by_cell(text: bytes, limits: Limits, output: IO[bytes]) -> dict[str, An
     with open(reading, "rb") as reports:
         try:
             cell = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=output, env={}, pass_fds=[writing], process_group=0
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env={},
+                pass_fds=[writing],
+                process_group=0,
             )
         finally:
             os.close(writing)
         try:
             cell.communicate(text, timeout=limits.wall_seconds + GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # it did not even report that the time is up: whatever it reported before does not count
         finally:
             if cell.poll() is None:
                 os.killpg(cell.pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
 """The inside of the sandbox: a process that walls itself in, runs one program, and dies with all that the program left.
 
-`eval.sandbox` starts it with a bare interpreter, so it imports the standard library alone. The order counts: namespaces,
-an empty root, no capabilities, limits, a filter of system calls, and only then the program. A step that the kernel
-refuses is reported and nothing is run. The first process of a PID namespace takes all others with it when it ends
-(pid_namespaces(7)), so nothing that the program does can outlive it.
+`eval.sandbox` starts it with a bare interpreter, so it imports the standard library alone. The order counts:
+namespaces, an empty root, no capabilities, limits, a filter of system calls, and only then the program. A step that the
+kernel refuses is reported and nothing is run. The first process of a PID namespace takes all others with it when it
+ends (pid_namespaces(7)), so nothing that the program does can outlive it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def enter_namespaces() -> None:
     """
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
-        os.setgroups([])
+        checked("setgroups", LIBC.setgroups(0, None))
         uid = gid = NOBODY
     started, go = os.pipe()
     writer = os.fork()
