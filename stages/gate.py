@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.criteria import METRICS, SUITE, GateRules, Measurement, metric_of
+from eval.criteria import METRICS, SUITE, TOXICITY, GateRules, Measurement, metric_of
 from eval.dossier import Comparison, Contents, render, worst_first
 from eval.gate import Decision, decide
 from eval.mt_bench import by_category, grades, mean, overall, people_points, win_rates
@@ -143,6 +143,9 @@ def measurements(
         found[metric] = paired(
             {(r["set"], r["question"], r["side"]): r["value"] for r in results if r["metric"] == metric}
         )
+    for name in sorted({row["set"] for row in results if row["metric"] == "toxicity"}):
+        one_set = [r for r in results if (r["metric"], r["set"]) == ("toxicity", name)]
+        found[f"{TOXICITY}{name}"] = paired({(r["set"], r["question"], r["side"]): r["value"] for r in one_set})
     kinds = {"mt_bench_single": "single"} | {f"rubric_{name}": f"rubric_{name}" for name in RUBRICS}
     for metric, kind in kinds.items():
         if given := grades(verdicts, kind):
@@ -210,9 +213,12 @@ def as_json(decision: Decision, judge: Row, bundle: str, against: Row, alpha: fl
 
 
 def benchmark_lines(measured: Mapping[str, Measurement]) -> list[dict[str, Any]]:
-    """Return a line for each metric that was measured, in the order of `METRICS`, the suites last."""
+    """Return a line for each metric that was measured, in the order of `METRICS`, those of sets and suites last."""
     lines = []
-    for name in [*(m for m in METRICS if m in measured), *sorted(m for m in measured if m.startswith(SUITE))]:
+    for name in [
+        *(m for m in METRICS if m in measured),
+        *sorted(m for m in measured if m.startswith((SUITE, TOXICITY))),
+    ]:
         found, metric = measured[name], metric_of(name)
         means = {side: mean(getattr(found, side)) for side in SIDES}
         better = "higher" if metric.higher_is_better else "lower"
