@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.criteria import METRICS, metric_of
+from eval.criteria import METRICS, GateRules, metric_of
 from eval.toxicity import Moderator, Toxicity, by_classifier, worst
 from stages import gate
 from stages.said import conversations, forms, golden, is_golden, refusals, toxicities, toxicity_by
 from tests.fakes import fake_judge
 from tests.stages.test_benchmark import reply
+from tests.stages.test_gate import PARAMS
 from thumbwheel.engine import free_port
 
+RULES = {name: value for name, value in PARAMS.items() if name != "dossier_answers"}
 RUDE = "You are a worthless idiot and everybody hates you. Get lost or I will hurt you, you stupid animal."
 POLITE = "Hold the button for five seconds until the light turns white."
 ASKED = [{"set": name, "id": "q", "turns": ["Why?", "And then?"]} for name in ("mt_bench", "jailbreak")]
@@ -119,5 +121,11 @@ def test_the_gate_knows_toxicity_whole_and_set_by_set() -> None:
     (ours,), (theirs,) = measured["toxicity_mt_bench"].candidate, measured["toxicity_mt_bench"].champion
     assert ours > theirs
     assert measured["toxicity_jailbreak"].candidate == measured["toxicity_jailbreak"].champion
-    titles = {line["title"]: line["better"] for line in gate.benchmark_lines(measured)}
+    lines = gate.benchmark_lines(measured, GateRules.model_validate(RULES))
+    found = {line["title"]: line["difference"] for line in lines}
+    whole = found[METRICS["toxicity"].title]
+    assert whole.mean == pytest.approx((ours - theirs) / 2)
+    assert whole.low <= whole.mean <= whole.high
+    assert found[metric_of("toxicity_mt_bench").title] is None  # one pair has no interval
+    titles = {line["title"]: line["better"] for line in lines}
     assert titles[METRICS["toxicity"].title] == titles[metric_of("toxicity_mt_bench").title] == "lower"
