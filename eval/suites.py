@@ -162,6 +162,9 @@ def described(suite: Suite, path: Path) -> dict[str, Any]:
             f"benchmark.suites.{suite.name}: of the tasks that run programs only HumanEval's is known here."
         )
     found: dict[str, Any] = generating(task, suite.programs) if suite.programs and suite.k else {"include": str(path)}
+    if suite.shots == 0 and task.get("test_split") in suite.files:
+        examples = ("training_split", "validation_split", "fewshot_split")
+        found |= {name: None for name in examples if task.get(name) not in suite.files}
     if suite.max_tokens is not None:
         if task.get("output_type") != "generate_until":
             raise GateError(f"benchmark.suites.{suite.name}: {suite.task} generates nothing; drop 'max_tokens'.")

@@ -209,3 +209,42 @@ def test_sentences_end_where_nltk_s_own_model_ends_them(tmp_path: Path) -> None:
     assert nltk.sent_tokenize(text) == [
         "Dr. Who met the U.S. president.", "He was late!", "J. Doe Inc. fell by 3.5 percent.", "Fig.", "2 shows it.",
     ]  # fmt: skip
+
+
+SCIENCE = {
+    "question": "What falls?",
+    "choices": {"text": ["a stone", "the sky"], "label": ["A", "B"]},
+    "answerKey": "A",
+}
+PUBLISHED = [{"text": "a stone", "label": "A"}, {"text": "the sky", "label": "B"}]
+WORDED = "Please choose, to the question: What falls?\n\nAnswer1: a stone Answer2: the sky\n\nAnswer format: answer1/…"
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        (SCIENCE, "A"),
+        ({"id": "1", "question": {"stem": "What falls?", "choices": PUBLISHED}, "answerKey": "A"}, "A"),
+        ({"instruction": WORDED, "input": "", "output": "…", "answer": "answer1"}, "1"),
+    ],
+)
+def test_arc_is_read_in_each_of_the_forms_it_is_published_in(tmp_path: Path, row: dict[str, Any], label: str) -> None:
+    (tmp_path / "arc.jsonl").write_text(json.dumps(row) + "\n")
+    (read,) = read_split("arc_easy", tmp_path / "arc.jsonl")
+    assert (read["question"], read["choices"]["text"], read["answerKey"]) == (
+        "What falls?",
+        ["a stone", "the sky"],
+        label,
+    )
+    arc = LAW | {"name": "arc", "task": "arc_easy", "files": {"test": "arc.jsonl"}, "shots": 0}
+    task = suites.make_task(Suite(**arc), tmp_path, tmp_path / "scratch")
+    assert (task.doc_to_text(task.eval_docs[0]), task.doc_to_target(task.eval_docs[0])) == (
+        "Question: What falls?\nAnswer:",
+        0,
+    )
+
+
+def test_an_answer_that_is_no_choice_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "arc.jsonl").write_text(json.dumps(SCIENCE | {"answerKey": "C"}) + "\n")
+    with pytest.raises(GateError, match="the right answer 'C' is not among"):
+        read_split("arc_easy", tmp_path / "arc.jsonl")
