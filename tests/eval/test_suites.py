@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from stages import benchmark
 from tests.fakes import tiny_model
 from tests.stages.test_benchmark import PARAMS
 from thumbwheel.errors import GateError
-from thumbwheel.settings import settings
+from thumbwheel.settings import REPOSITORY, settings
 
 LAW: dict[str, Any] = {
     "name": "law",
@@ -136,6 +137,13 @@ def test_the_right_choice_of_truthfulqa_comes_first_as_its_task_expects(tmp_path
     (tmp_path / "mc_task.json").write_text(json.dumps(rows))
     (row,) = read_split("truthfulqa_mc1", tmp_path / "mc_task.json")
     assert row["mc1_targets"] == {"choices": ["yes", "no", "never"], "labels": [1, 0, 0]}
+
+
+def test_the_suites_that_the_page_shows_are_suites() -> None:
+    page = (REPOSITORY / "data" / "suites" / "README.md").read_text()
+    shown = [Suite.model_validate(one) for one in yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["suites"]]
+    assert {one.task for one in shown if one.programs and one.k <= one.programs.samples} == {"humaneval_instruct"}
+    assert len(shown) == 4
 
 
 IFEVAL: dict[str, Any] = LAW | {
