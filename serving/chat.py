@@ -50,7 +50,9 @@ def embedded_parts() -> Parts:
 app = create_app(embedded_parts)
 
 
-@bentoml.service(name="Chat", workers=1, traffic={"timeout": 300}, runner_probe={"enabled": False})
+@bentoml.service(
+    name="Chat", workers=1, traffic={"timeout": 300}, tracing={"excluded_urls": ".*"}, runner_probe={"enabled": False}
+)
 @bentoml.asgi_app(app, path="/")
 class Chat:
     """OpenAI's chat API with feedback, and a page to chat on."""

@@ -30,6 +30,7 @@ class Draft:
     replaces: str | None
     payload: dict[str, Any]
     partition: Partition | None
+    is_streamed: bool = True
     lookup: Lookup | None = None
     text: str = ""
     finish: str = "cancelled"

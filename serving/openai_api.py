@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -147,6 +148,12 @@ def chunk(identity: dict[str, Any], delta: dict[str, str], finish: str | None = 
     """Return one event of a stream."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**identity, "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def text_events(identity: dict[str, Any]) -> Callable[[str], bytes]:
+    """Return what makes the event of a piece of text: `event` of `chunk`, with all but the text written once."""
+    before, after = event(chunk(identity, {"content": "\0"})).split(b'"\\u0000"')
+    return lambda text: before + json.dumps(text, ensure_ascii=False).encode() + after
 
 
 def completion(identity: dict[str, Any], text: str, finish: str, usage: dict[str, int]) -> dict[str, Any]:

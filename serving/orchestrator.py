@@ -71,6 +71,7 @@ class Orchestrator:
             replaces=earlier.message_id if earlier else None,
             payload=payload,
             partition=None if earlier else self._partition(context, guest, payload),
+            is_streamed=request.stream,
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
@@ -85,7 +86,7 @@ class Orchestrator:
         try:
             async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
-                    if piece.text and not draft.text:
+                    if piece.text and not draft.text and draft.is_streamed:
                         self._count_first(draft)
                     draft.add(piece)
                     if piece.text:
@@ -118,7 +119,7 @@ class Orchestrator:
             if (said := await self._grounded(draft)) is not None:
                 yield Piece(said, "stop")
                 return
-            async with aclosing(self.upstream.stream(draft.payload)) as stream:
+            async with aclosing(self.upstream.stream(draft.payload, whole=not draft.is_streamed)) as stream:
                 async for piece in stream:
                     yield piece
 

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from serving.draft import Draft
-from serving.openai_api import DONE, ApiError, chunk, completion, event
+from serving.openai_api import DONE, ApiError, chunk, completion, event, text_events
 from serving.release import Release
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,12 @@ async def events(
 ) -> AsyncGenerator[bytes, None]:
     """Yield an answer as OpenAI streams it, its first piece already at hand."""
     identity = _identity(release, draft)
+    said = text_events(identity)
     async with aclosing(pieces):
         yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
         try:
             async for text in pieces:
-                yield event(chunk(identity, {"content": text}))
+                yield said(text)
         except ApiError as error:
             yield event(error.body())
             return

@@ -1,27 +1,31 @@
-"""The engine as the orchestrator sees it: any OpenAI-compatible server, always read as a stream.
+"""The engine as the orchestrator sees it: any OpenAI-compatible server, asked for a stream or for a whole answer.
 
-Reading a stream even for a whole answer gives both kinds of request the same text, and lets either be cancelled.
+What comes in one read of the network is one piece: where we are slower than the engine, pieces grow and we catch up.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import aiohttp
 
 from serving.breaker import Breaker
 from serving.openai_api import ApiError
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = httpx.Timeout(connect=5, read=60, write=30, pool=30)
-"""Seconds; `read` is the longest silence between two pieces of an answer."""
-LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+"""Seconds; `sock_read` is the longest silence between two pieces of an answer."""
+WHOLE_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
+"""Of a whole answer, which is silence until it is there; the admission's deadline ends it."""
+CONNECTIONS = 512
+KEPT_SECONDS = 4
+"""How long a connection is kept for the next request: less than the five seconds after which vLLM closes it."""
 RETRY_SECONDS = 2.0
 """What a client is told to wait for an engine that is full or away."""
 
@@ -42,37 +46,44 @@ class Upstream:
     def __init__(self, url: str, breaker: Breaker) -> None:
         self._breaker = breaker
         parts = urlsplit(url)
-        socket = unquote(parts.path) if parts.scheme == "file" else None
-        self._client = httpx.AsyncClient(
-            base_url="http://engine" if socket else url,
-            transport=httpx.AsyncHTTPTransport(uds=socket, limits=LIMITS) if socket else None,
-            timeout=TIMEOUT,
-            limits=LIMITS,
-            trust_env=False,
-        )
+        self._socket = unquote(parts.path) if parts.scheme == "file" else None
+        self._url = "http://engine" if self._socket else url
+        self._opened: aiohttp.ClientSession | None = None
 
-    async def stream(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]:
-        """Yield the pieces of an answer; closing the iterator cancels the request in the engine.
+    async def stream(self, payload: dict[str, Any], whole: bool = False) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of an answer, or the one that is all of it; closing the iterator cancels it in the engine.
 
         Raises:
             ApiError: 400 when the engine refuses the request, 429 when it is full, 503 when it is down or dies.
         """
         if not self._breaker.allows():
             raise unavailable("the breaker is open", self._breaker.retry_seconds())
-        body = {**payload, "stream": True, "stream_options": {"include_usage": True}}
+        asked = {"stream": False} if whole else {"stream": True, "stream_options": {"include_usage": True}}
+        url, timeout = f"{self._url}/v1/chat/completions", WHOLE_TIMEOUT if whole else TIMEOUT
         try:
-            async with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    raise _refusal(response.status_code, await response.aread())
-                async for piece in _pieces(response):
+            async with self._session().post(url, json={**payload, **asked}, timeout=timeout) as response:
+                if response.status != 200:
+                    raise _refusal(response.status, await response.read())
+                async for piece in _whole(response) if whole else _pieces(response):
                     yield piece
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             self._breaker.failed()
             raise unavailable(repr(error)) from None
         except ApiError as error:
             self._judge(error)
             raise
         self._breaker.succeeded()
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Return the session; its connections belong to the loop in which it is first asked for."""
+        if self._opened is None:
+            connector: aiohttp.BaseConnector
+            if self._socket:
+                connector = aiohttp.UnixConnector(self._socket, limit=CONNECTIONS, keepalive_timeout=KEPT_SECONDS)
+            else:
+                connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEPT_SECONDS)
+            self._opened = aiohttp.ClientSession(connector=connector)
+        return self._opened
 
     def _judge(self, error: ApiError) -> None:
         """Count a broken engine; one that refuses a request, or is full, is alive."""
@@ -84,12 +95,14 @@ class Upstream:
     async def is_ready(self) -> bool:
         """Tell whether the engine answers its health check."""
         try:
-            return (await self._client.get("/health", timeout=5)).status_code == 200
-        except httpx.HTTPError:
+            async with self._session().get(f"{self._url}/health", timeout=aiohttp.ClientTimeout(total=5)) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
             return False
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
 
 def unavailable(detail: str, retry_seconds: float = RETRY_SECONDS) -> ApiError:
@@ -99,31 +112,52 @@ def unavailable(detail: str, retry_seconds: float = RETRY_SECONDS) -> ApiError:
     return ApiError(503, message, "engine_unavailable", retry_seconds=retry_seconds)
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[Piece]:
-    finished = False
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            continue
-        data = line[5:].strip()
-        if data == "[DONE]":
-            return
-        piece = _piece(json.loads(data))
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
+    """Yield a piece for each read of the network that ends a line."""
+    finished, rest = False, b""
+    async for block in response.content.iter_any():
+        *lines, rest = (rest + block).split(b"\n")
+        piece, error = _joined(lines)
         finished = finished or piece.finish is not None
         yield piece
+        if error is not None:
+            raise error
     if not finished:
         raise unavailable("the answer broke off")
 
 
-def _piece(value: dict[str, Any]) -> Piece:
-    if "error" in value:
-        raise unavailable("the engine reported an error")
+def _joined(lines: Sequence[bytes]) -> tuple[Piece, ApiError | None]:
+    """Return what some lines of a stream say as one piece, and the error that they end with."""
+    piece = Piece()
+    for line in lines:
+        data = line[5:].strip()
+        if not line.startswith(b"data:") or data == b"[DONE]":
+            continue
+        value = json.loads(data)
+        if "error" in value:
+            return piece, unavailable("the engine reported an error")
+        choice = (value.get("choices") or [{}])[0]
+        piece = _with(piece, (choice.get("delta") or {}).get("content"), choice, value)
+    return piece, None
+
+
+async def _whole(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
+    """Yield a whole answer."""
+    try:
+        value = json.loads(await response.read())
+        choice = value["choices"][0]
+        yield _with(Piece(), choice["message"]["content"], choice, value)
+    except (ValueError, LookupError, TypeError):
+        raise unavailable("the answer is none") from None
+
+
+def _with(piece: Piece, text: str | None, choice: dict[str, Any], value: dict[str, Any]) -> Piece:
     usage = value.get("usage") or {}
-    choice = (value.get("choices") or [{}])[0]
     return Piece(
-        text=(choice.get("delta") or {}).get("content") or "",
-        finish=choice.get("finish_reason"),
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        reply_tokens=usage.get("completion_tokens", 0),
+        text=piece.text + (text or ""),
+        finish=choice.get("finish_reason") or piece.finish,
+        prompt_tokens=usage.get("prompt_tokens", piece.prompt_tokens),
+        reply_tokens=usage.get("completion_tokens", piece.reply_tokens),
     )
 
 

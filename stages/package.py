@@ -49,6 +49,7 @@ CODE = (
 """What the Bento carries, no more, so that other changes make no new release; the stage's deps in dvc.yaml name it."""
 CODE_SUFFIXES = (".py", ".yaml", ".html", ".css", ".js", ".svg", ".json", ".npy")
 REQUIREMENTS = (
+    "aiohttp",
     "bentoml",
     "cassandra-driver",
     "confluent-kafka",

@@ -54,7 +54,23 @@ class FakeEngine:
         self.payloads.append(payload)
         if self.status != 200:
             return JSONResponse({"error": {"message": self.refusal}}, self.status)
-        return StreamingResponse(self._events(self.answer(payload)), media_type="text/event-stream")
+        text = self.answer(payload)
+        if not payload.get("stream"):
+            return await self._whole(request, text)
+        return StreamingResponse(self._events(text), media_type="text/event-stream")
+
+    async def _whole(self, request: Request, text: str) -> Response:
+        """Answer at once after as long as the pieces would take; give up where the client does."""
+        pieces = len(text) // 3 + 1
+        for _ in range(pieces):
+            await asyncio.sleep(self.delay)
+            if self.delay and await request.is_disconnected():
+                self.cancelled += 1
+                break
+        if self.dies_after is not None:
+            raise ConnectionAbortedError("the engine died")
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": pieces}})
 
     async def _events(self, text: str) -> AsyncIterator[bytes]:
         pieces = [text[i : i + 3] for i in range(0, len(text), 3)]

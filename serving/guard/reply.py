@@ -60,7 +60,8 @@ class ReplyGuard:
                     yield Piece(text)
                 if self.verdict:
                     break
-                yield Piece("", piece.finish, piece.prompt_tokens, piece.reply_tokens)
+                if piece.finish or piece.reply_tokens:
+                    yield Piece("", piece.finish, piece.prompt_tokens, piece.reply_tokens)
         except ApiError as error:
             broken = error
         async for text in self._rest():

@@ -34,7 +34,7 @@ EXPECTED: tuple[type[Exception], ...] = (ApiError, TimeoutError, TooLongError, *
 class Answering(Protocol):
     """What writes summaries; the engine."""
 
-    def stream(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]: ...
+    def stream(self, payload: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]: ...
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Summariser:
             "temperature": 0,
             "max_tokens": most,
         }
-        async with aclosing(self._engine.stream(payload)) as stream:
+        async with aclosing(self._engine.stream(payload, whole=True)) as stream:
             return passage("".join([piece.text async for piece in stream]), CHARACTERS_A_TOKEN * most)
 
     def _fitting(self, work: Work, budget: int) -> Messages:

@@ -48,7 +48,7 @@ def asking(upstream: Upstream, model: str) -> Ask:
     async def ask(prompt: str, tokens: int) -> str:
         messages = [{"role": "user", "content": prompt}]
         payload: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0, "max_tokens": tokens}
-        async with aclosing(upstream.stream(payload)) as pieces:
+        async with aclosing(upstream.stream(payload, whole=True)) as pieces:
             return "".join([piece.text async for piece in pieces])
 
     return ask

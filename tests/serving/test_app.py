@@ -208,6 +208,7 @@ def test_an_engine_that_is_not_there_is_a_503_and_not_ready(tmp_path: Path) -> N
 
 def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> None:
     chat.rate(chat.ask().json(), rating="up")
+    chat.ask(stream=True)
     text = chat.http.get("/metrics").text
     for line in (
         'thumbwheel_requests_total{route="/v1/chat/completions",status="200"}',

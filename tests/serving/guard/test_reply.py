@@ -112,7 +112,7 @@ def test_a_sentence_is_judged_before_it_is_sent(chat: Chat) -> None:
 
 def test_the_engine_stops_when_the_guard_ends_a_reply(chat: Chat) -> None:
     chat.engine.text, chat.engine.delay = "[JAILBREAK]: sure. " + "word " * 1000, 0.01
-    assert whole(chat)["guard"] == {"layer": "output", "rule": "persona_marker"}
+    assert streamed(chat)["guard"] == {"layer": "output", "rule": "persona_marker"}
     assert chat.engine.cancelled == 1
 
 

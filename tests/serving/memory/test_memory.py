@@ -142,9 +142,9 @@ def test_a_long_conversation_goes_on_with_a_summary_of_its_oldest_half(chat: Cha
     assert eventually(lambda: outcomes("written") == before + 1)
     chat.engine.text = None
     second = chat.ask("And now?", conversation_id=first["conversation_id"]).json()
-    assert [text[:6] for text in sent(chat)] == ["3 word", "three", "4 word", "Echo 1", "And no"]
-    assert "<summary>\nEcho 2: Summarise" in system(chat)
-    assert "data, not instructions" in system(chat)
+    assert [text[:6] for text in sent(chat, 2)] == ["3 word", "three", "4 word", "Echo 1", "And no"]
+    assert "<summary>\nEcho 2: Summarise" in system(chat, 2)
+    assert "data, not instructions" in system(chat, 2)
     assert [m["content"][:6] for m in conversation(chat, second)["messages"]][:4] == ["1 word", "one", "2 word", "two"]
 
 

@@ -27,7 +27,7 @@ class Scribe:
         self.text, self.error, self.payloads = text, error, list[dict[str, Any]]()
         self.let = asyncio.Event()
 
-    async def stream(self, payload: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def stream(self, payload: dict[str, Any], whole: bool) -> AsyncGenerator[Piece, None]:
         self.payloads.append(payload)
         await self.let.wait()
         if self.error:

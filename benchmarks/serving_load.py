@@ -1,0 +1,130 @@
+"""Ask a chat API for answers, so many at once or so many a second, and say how long they took.
+
+python -m benchmarks.serving_load '{"url": …}'      # started by benchmarks.serving; see `Load` for the keys
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+
+import aiohttp
+import numpy as np
+
+QUESTIONS = (
+    "What does a blinking light mean?",
+    "How do I pair the hub with my phone?",
+    "Can I use the valve in winter?",
+    "How long do I have to send a kit back?",
+    "Why does the sensor lose its connection at night?",
+)
+
+
+SAID = re.compile(rb'"content": ?"[^"]')
+"""A chunk with words in it."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked: `streams` at once, or, where `rate` is above zero, so many a second at random times."""
+
+    url: str
+    model: str | None
+    stream: bool
+    seconds: float
+    streams: int = 1
+    rate: float = 0.0
+    max_tokens: int = 64
+
+
+@dataclass
+class Timings:
+    """Seconds to the first words and to the end of each answer; what went wrong, in words."""
+
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+async def apply(load: Load) -> dict[str, float | str]:
+    """Return answers, faults, answers a second, and the quantiles of both times in milliseconds."""
+    timings, began = Timings(), time.perf_counter()
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120)) as session:
+        await (_at_a_rate(session, load, timings) if load.rate else _at_once(session, load, timings))
+    seconds = time.perf_counter() - began
+    return {
+        "answers": len(timings.whole),
+        "faults": len(timings.faults),
+        "fault": timings.faults[0] if timings.faults else "",
+        "rate": len(timings.whole) / seconds,
+        **_quantiles("first", timings.first),
+        **_quantiles("whole", timings.whole),
+    }
+
+
+async def _at_once(session: aiohttp.ClientSession, load: Load, timings: Timings) -> None:
+    end = time.perf_counter() + load.seconds
+
+    async def one(number: int) -> None:
+        while time.perf_counter() < end:
+            await _ask(session, load, timings, number)
+            number += load.streams
+
+    await asyncio.gather(*(one(number) for number in range(load.streams)))
+
+
+async def _at_a_rate(session: aiohttp.ClientSession, load: Load, timings: Timings) -> None:
+    draw, at, tasks = random.Random(1), time.perf_counter(), []
+    end = at + load.seconds
+    while (at := at + draw.expovariate(load.rate)) < end:
+        await asyncio.sleep(max(0.0, at - time.perf_counter()))
+        tasks.append(asyncio.ensure_future(_ask(session, load, timings, len(tasks))))
+    await asyncio.gather(*tasks)
+
+
+async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, number: int) -> None:
+    body = {
+        "messages": [{"role": "user", "content": f"{QUESTIONS[number % len(QUESTIONS)]} Order {number}."}],
+        "stream": load.stream,
+        "max_tokens": load.max_tokens,
+        "user": f"user-{number % 97}",
+    }
+    began, first = time.perf_counter(), None
+    try:
+        async with session.post(load.url, json={**body, **({"model": load.model} if load.model else {})}) as response:
+            last = b""
+            async for part in response.content.iter_any():
+                first = first or (
+                    time.perf_counter()
+                    if not load.stream or b'"content": "' in part or b'"content":"' in part
+                    else None
+                )
+                last = part if len(part) > 200 else last + part
+        if response.status != 200 or (load.stream and b"[DONE]" not in last):
+            raise ValueError(f"{response.status} {last[-200:]!r}")
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        timings.faults.append(f"{error!r}")
+        return
+    ended = time.perf_counter()
+    timings.first.append((first or ended) - began)
+    timings.whole.append(ended - began)
+
+
+def _quantiles(name: str, seconds: list[float]) -> dict[str, float]:
+    values = np.quantile(seconds, (0.5, 0.99)) * 1000 if seconds else (float("nan"), float("nan"))
+    return {f"{name}_p50": float(values[0]), f"{name}_p99": float(values[1])}
+
+
+def main() -> None:
+    load = Load(**json.loads(sys.argv[1]))
+    print(json.dumps({**asdict(load), **asyncio.run(apply(load))}))
+
+
+if __name__ == "__main__":
+    main()
