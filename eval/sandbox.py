@@ -64,7 +64,7 @@ class Ending:
 def run_program(text: str, limits: Limits) -> Ending:
     """Run a Python program in the sandbox; when this returns, no process of it is left.
 
-    It sees the standard library, `/work`, an empty folder, and nothing else. Its environment and input are empty.
+    It sees the standard library, `/work`, an empty folder, and nothing else; no input, and no variable of ours.
 
     Raises:
         SandboxError: a wall cannot be had on this machine; the program was not run.
@@ -114,7 +114,7 @@ def cell_config(limits: Limits) -> dict[str, Any]:
     size = limits.output_kib * 1024
     return {
         "python": f"{HOME}/bin/python3",
-        "environment": {"LD_LIBRARY_PATH": f"{HOME}/lib"},
+        "environment": {"LD_LIBRARY_PATH": f"{HOME}/lib", "PYTHONHASHSEED": "0"},  # sets have one order in every run
         "visible": visible,
         "covered": covered,
         "wall_seconds": limits.wall_seconds,

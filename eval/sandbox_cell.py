@@ -217,14 +217,14 @@ def drop_capabilities() -> None:
 
 
 def run_program(config: dict[str, Any], report: int) -> NoReturn:
-    """Become the program, under its limits, with an empty environment."""
+    """Become the program, under its limits, with no environment but what the interpreter needs."""
     try:
         os.setsid()
         for name, limit in config["limits"].items():
             resource.setrlimit(getattr(resource, name), (limit, limit))
         filter_calls(platform.machine())
         python = config["python"]
-        os.execve(python, [python, "-I", "-S", "-B", PROGRAM], config["environment"])
+        os.execve(python, [python, "-P", "-s", "-S", "-B", PROGRAM], config["environment"])
     except OSError as error:
         refuse(report, error)
 

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eval.perplexity import load
 from eval.programs import Programs, generating, solve
@@ -32,6 +32,8 @@ from thumbwheel.errors import GateError
 from thumbwheel.params import Params
 
 log = logging.getLogger(__name__)
+
+PASS_AT = re.compile(r"pass@(\d+),create_test")
 
 
 class Suite(Params):
@@ -53,21 +55,20 @@ class Suite(Params):
     max_tokens: int | None = Field(default=None, ge=1)
     programs: Programs | None = None
 
+    @model_validator(mode="after")
+    def _draws_from_its_samples(self) -> Self:
+        if self.programs and not 1 <= self.k <= self.programs.samples:
+            raise ValueError(
+                f"programs are measured by 'pass@k,create_test' with k up to programs.samples "
+                f"({self.programs.samples}), not '{self.measure}'"
+            )
+        return self
+
     @property
     def k(self) -> int:
-        """Return how many programs are drawn for pass@k.
-
-        Raises:
-            GateError: the measure is not one of programs, or there are too few samples.
-        """
-        found = re.fullmatch(r"pass@([1-9]\d*),create_test", self.measure)
-        samples = self.programs.samples if self.programs else 0
-        if found is None or int(found[1]) > samples:
-            raise GateError(
-                f"benchmark.suites.{self.name}: programs are measured by 'pass@k,create_test' with k up to "
-                f"programs.samples ({samples}), not '{self.measure}'."
-            )
-        return int(found[1])
+        """How many programs are drawn for pass@k; 0 where the measure is another."""
+        found = PASS_AT.fullmatch(self.measure)
+        return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def described(suite: Suite, path: Path) -> dict[str, Any]:
         raise GateError(
             f"benchmark.suites.{suite.name}: of the tasks that run programs only HumanEval's is known here."
         )
-    found: dict[str, Any] = generating(task, suite.programs) if suite.programs and suite.k else {"include": str(path)}
+    found: dict[str, Any] = generating(task, suite.programs) if suite.programs else {"include": str(path)}
     if suite.shots == 0 and task.get("test_split") in suite.files:
         examples = ("training_split", "validation_split", "fewshot_split")
         found |= {name: None for name in examples if task.get(name) not in suite.files}

@@ -60,6 +60,11 @@ def test_a_program_prints_and_ends_as_it_wants() -> None:
     assert sorted(ended.output.split()) == ["3.141592653589793", "no"]
 
 
+def test_a_program_does_the_same_in_every_run() -> None:
+    once, again = (run_program("print({'a', 'b', 'c', 'd', 'e'})", LIMITS) for _ in range(2))
+    assert once == again
+
+
 def test_a_program_sees_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBWHEEL_PLANTED", "secret")
     places = ["/root", "/home", "/proc", "/sys", "/dev", "/run", "/var", "/tmp", "/etc/passwd", str(ROOT), sys.prefix]
@@ -67,7 +72,7 @@ def test_a_program_sees_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
 import json, os
 print(json.dumps({{
     "places": [place for place in {places!r} if os.path.exists(place)],
-    "variables": sorted(set(os.environ) - {{"LD_LIBRARY_PATH", "LC_CTYPE"}}),
+    "variables": sorted(set(os.environ) - {{"LD_LIBRARY_PATH", "LC_CTYPE", "PYTHONHASHSEED"}}),
     "root": sorted(os.listdir("/")), "etc": os.listdir("/etc"), "work": os.listdir("."),
     "packages": os.listdir(os.path.dirname(os.__file__) + "/site-packages"),
     "handles": [handle for handle in range(3, 24) if os.path.exists(handle)],

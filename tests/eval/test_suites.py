@@ -142,7 +142,7 @@ def test_the_right_choice_of_truthfulqa_comes_first_as_its_task_expects(tmp_path
 def test_the_suites_that_the_page_shows_are_suites() -> None:
     page = (REPOSITORY / "data" / "suites" / "README.md").read_text()
     shown = [Suite.model_validate(one) for one in yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["suites"]]
-    assert {one.task for one in shown if one.programs and one.k <= one.programs.samples} == {"humaneval_instruct"}
+    assert {one.task for one in shown if one.programs} == {"humaneval_instruct"}
     assert len(shown) == 4
 
 
