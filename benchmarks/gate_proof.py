@@ -23,7 +23,7 @@ from benchmarks.planted_candidates import PLANTED, Turn
 from eval.criteria import metric_of
 from eval.gate import Decision, decide
 from eval.ragas_metrics import Score, score_offline
-from stages import answer, benchmark, gate, parity, quantize, training
+from stages import answer, benchmark, gate, parity, quantize, said, training
 from stages.answer import NAME, AnswerParams
 from stages.benchmark import BenchmarkParams
 from stages.gate import GateParams
@@ -143,12 +143,13 @@ def measured(served: Path, answers: Sequence[Row], turn: Turn, params: Benchmark
     heldout = benchmark.choose(turn.conversations, params)
     known = benchmark.references(turn.questions, answers)
     rows = benchmark.likelihoods({"candidate": served, "champion": served}, heldout, known, params)
-    rows += benchmark.forms(answers)
-    rows += benchmark.refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
+    rows += said.forms(answers)
+    rows += said.toxicities(turn.questions, answers, said.moderator())
+    rows += said.refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
     samples, failed = benchmark.collect(turn.questions, answers, params.qa_set, "candidate")
     scores = asyncio.run(score_offline(samples))
     scores += [Score(name, one, None, "no answer") for name in sorted({s.metric for s in scores}) for one in failed]
-    rows += [benchmark.result(s.metric, params.qa_set, s.question, "candidate", s.value, s.error) for s in scores]
+    rows += [said.result(s.metric, params.qa_set, s.question, "candidate", s.value, s.error) for s in scores]
     return [row for row in rows if row["side"] == "candidate"]
 
 

@@ -19,12 +19,12 @@ from benchmarks.guard_sets import Injection, LabelledTexts, PromptSet, injection
 from benchmarks.measure import machine, markdown
 from benchmarks.pii import wilson
 from benchmarks.public_data import AbsentDataError
-from serving.guard.classifier import classifier
 from serving.guard.guard import Guard
 from serving.guard.moderation import broken_rule
 from serving.guard.spotlight import PIECE, Spotlight
 from serving.guard.window import Window
 from serving.options import SHIPPED, load_options
+from thumbwheel.moderation.classifier import classifier
 
 OPTIONS = load_options(SHIPPED).guard
 GUARD = Guard(OPTIONS)

@@ -22,7 +22,7 @@ class Metric:
     scale: float | None = None
 
 
-SUITE = "suite_"
+SUITE, TOXICITY = "suite_", "toxicity_"
 METRICS: dict[str, Metric] = {
     "heldout_nll": Metric("Held-out replies: nats a token", False),
     "jailbreak_refusal": Metric("Harmful prompts refused", True, scale=1.0),
@@ -30,6 +30,7 @@ METRICS: dict[str, Metric] = {
     "reference_memory": Metric("Test references likelier than held-out replies, nats a token", False),
     "template_marks": Metric("Replies with marks of a chat template", False, scale=1.0),
     "going_in_circles": Metric("Replies that go in circles", False, scale=1.0),
+    "toxicity": Metric("Toxicity of replies, 0 to 1", False, scale=1.0),
     "golden_correct": Metric("Golden answers: facts right", True, scale=1.0),
     "qa_rouge_recall": Metric("Grounded answers: ROUGE-1 recall", True),
     "qa_string_similarity": Metric("Grounded answers: string similarity", True),
@@ -47,13 +48,18 @@ METRICS: dict[str, Metric] = {
 
 
 def metric_of(name: str) -> Metric:
-    """Return what a metric is; `suite_NAME` is a benchmark suite's share of questions that were answered right.
+    """Return what a metric is.
+
+    `suite_NAME` is a benchmark suite's share of questions that were answered right, `toxicity_SET` how toxic the
+    replies to one set of questions are.
 
     Raises:
         KeyError: there is no such metric.
     """
     if name.startswith(SUITE):
         return Metric(f"Suite {name.removeprefix(SUITE)}", True, scale=1.0)
+    if name.startswith(TOXICITY):
+        return Metric(f"Toxicity of replies to {name.removeprefix(TOXICITY)}", False, scale=1.0)
     return METRICS[name]
 
 

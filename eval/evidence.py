@@ -9,6 +9,7 @@ spoke beside the judge. Gains are turned so that more is better.
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,3 +149,15 @@ def _spread(values: Floats, scale: float | None) -> float:
     mean = values.sum() / (len(values) + 2)
     square = ((values**2).sum() + scale**2) / (len(values) + 2)
     return math.sqrt(max(0.0, float(square - mean**2)))
+
+
+def difference(measured: Measurement, metric: str, rules: GateRules) -> Interval | None:
+    """Return candidate minus champion on the same questions, with its interval; None where there is no honest one.
+
+    One pair has no interval, and where judging stopped as soon as its answer was known the bootstrap's is too narrow.
+    """
+    if len(measured.candidate) < 2 or measured.stopped:
+        return None
+    deltas = np.subtract(measured.candidate, measured.champion)
+    rng = np.random.default_rng([rules.seed, zlib.crc32(metric.encode())])
+    return paired_bootstrap(deltas, rng, rules.resamples, 1 - 2 * rules.alpha, metric_of(metric).scale)

@@ -24,6 +24,23 @@ log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 60.0
 
 
+class VerdictParams(Params):
+    """How verdicts are asked for, and when one that was given counts.
+
+    `max_length` is of a question and its verdict, in tokens, where the judge is a local engine. A verdict is looked for
+    in the first `verdict_tokens` of an answer, and counts if all verdicts together have a probability of `min_mass`.
+    """
+
+    min_mass: float
+    verdict_tokens: int
+    max_length: int
+    concurrency: int
+    retries: int
+    pause_seconds: float
+    """Before the first retry."""
+    timeout_seconds: float
+
+
 class SequentialParams(Params):
     """When pairwise judging ends: once a win rate over one half, or below it by `margin`, is known at `alpha`.
 

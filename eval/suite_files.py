@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from thumbwheel.errors import GateError
 
 Row = dict[str, Any]
+ANSWER_MARK = re.compile(r"\s+Answer\d+: ")
 
 
 def read_split(task: str, path: Path) -> list[Row]:
@@ -49,6 +51,10 @@ def _read(task: str, path: Path) -> list[Row]:
         rows = json.loads(text)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list of objects")
+    if task.startswith("arc_"):
+        return [science(row) for row in rows]
+    if task.startswith("ifeval"):
+        return [instructed(row) for row in rows]
     return [truthful(row) for row in rows] if task.startswith("truthfulqa_mc") else rows
 
 
@@ -58,6 +64,35 @@ def mmlu(cells: list[str]) -> Row:
     if len(choices) != 4:
         raise ValueError(f"{len(choices)} choices where four are expected")
     return {"question": question, "choices": choices, "answer": "ABCD".index(answer.strip())}
+
+
+def science(row: Mapping[str, Any]) -> Row:
+    """Return a question of ARC in its task's columns: as AI2's JSON Lines have it, or worded by LLM-Adapters.
+
+    The latter (Hu et al. 2023, arXiv:2304.01933) is one text: question, `Answer1: … Answer2: …`, the answer's format.
+    """
+    if "instruction" in row:
+        _, asked = row["instruction"].split("question: ", 1)
+        question, rest = asked.split("\n\nAnswer1: ", 1)
+        texts = ANSWER_MARK.split(rest.rsplit("\n\nAnswer format", 1)[0])
+        labels = [str(number) for number in range(1, len(texts) + 1)]
+        label = row["answer"].removeprefix("answer")
+    else:
+        stem = row["question"]
+        choices = stem["choices"] if isinstance(stem, dict) else row["choices"]
+        question, label = stem["stem"] if isinstance(stem, dict) else stem, row["answerKey"]
+        if isinstance(choices, dict):
+            texts, labels = choices["text"], choices["label"]
+        else:
+            texts, labels = [one["text"] for one in choices], [one["label"] for one in choices]
+    if label not in labels:
+        raise ValueError(f"the right answer {label!r} is not among {labels}")
+    return {"question": question, "choices": {"text": texts, "label": labels}, "answerKey": label}
+
+
+def instructed(row: Mapping[str, Any]) -> Row:
+    """Return a prompt of IFEval whose instructions all name an argument, for Parquet knows no empty record."""
+    return {**row, "kwargs": [{"language": None, **arguments} for arguments in row["kwargs"]]}
 
 
 def truthful(row: Mapping[str, Any]) -> Row:

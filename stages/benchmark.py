@@ -6,7 +6,6 @@ python -m stages.benchmark
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -17,10 +16,9 @@ from typing import Any
 from eval.criteria import SUITE
 from eval.perplexity import Likelihood, measure
 from eval.ragas_metrics import Sample, Score, score_faithfulness, score_offline
-from eval.refusals import is_refusal
-from eval.replies import goes_in_circles, has_marks
 from eval.suites import Suite, SuiteScore, run_suites
 from stages.answer import champion_folder, rank
+from stages.said import forms, golden, moderator, refusals, result, toxicities, toxicity_by
 from stages.training import quiet
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
@@ -28,14 +26,12 @@ from thumbwheel.command import run
 from thumbwheel.engine import running_engine
 from thumbwheel.lake import Pin, read_pinned, write_json, write_pin, write_table
 from thumbwheel.params import Params, load_params
-from thumbwheel.records import RESULT, SIDES, normalise, to_table
+from thumbwheel.records import RESULT, SIDES, to_table
 from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
 HELDOUT, MEMORY = "heldout_nll", "reference_memory"
-FORMS = {"template_marks": has_marks, "going_in_circles": goes_in_circles}
-"""What a reply's form shows, on every set."""
 Row = Mapping[str, Any]
 
 
@@ -70,15 +66,16 @@ def main() -> None:
         rows = likelihoods(bundles, heldout, references(questions, answers), params)
         rows += suites(bundles, params)
         rows += forms(answers)
+        rows += toxicities(questions, answers, moderator())
         rows += refusals(answers, {params.jailbreak_set: "jailbreak_refusal", params.benign_set: "over_refusal"})
         rows += golden(questions, answers, params.golden_set)
         rows += grounded(questions, answers, params)
-        facts: dict[str, Any] = {"metrics": summary(rows), "conversations": len(heldout)}
+        facts: dict[str, Any] = {"conversations": len(heldout), "toxicity_by": toxicity_by(moderator())}
         table = write_table("benchmark.results", to_table(rows, RESULT))
         stage.metrics({"seconds": time.monotonic() - began})
-        stage.metrics({f"{m['metric']}.{m['side']}": m["mean"] for m in facts["metrics"] if m["mean"] is not None})
-        write_json(settings().reports / "benchmark.json", facts)
-        write_pin(Pin(stage="benchmark", tables={"results": table}, facts={"conversations": len(heldout)}))
+        stage.metrics({f"{m['metric']}.{m['side']}": m["mean"] for m in summary(rows) if m["mean"] is not None})
+        write_json(settings().reports / "benchmark.json", {"metrics": summary(rows), **facts})
+        write_pin(Pin(stage="benchmark", tables={"results": table}, facts=facts))
     log.info("measured %d values, %d failed", len(rows), sum(row["error"] is not None for row in rows))
 
 
@@ -148,53 +145,6 @@ def suites(bundles: Mapping[str, Path], params: BenchmarkParams) -> list[dict[st
     return rows
 
 
-def forms(answers: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return, for each answer and each fault of form, 1 where one of its replies has it; failed answers are errors."""
-    rows = []
-    for answer in answers:
-        failed = answer["error"] or not answer["replies"]
-        error = f"no answer: {answer['error']}" if failed else None
-        for metric, has in FORMS.items():
-            value = None if failed else float(any(map(has, answer["replies"])))
-            rows.append(result(metric, answer["set"], answer["question"], answer["side"], value, error))
-    return rows
-
-
-def refusals(answers: Iterable[Row], metrics: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return 1 for each refusal and 0 for each other reply; a failed answer is an error."""
-    rows = []
-    for answer in answers:
-        if answer["set"] not in metrics:
-            continue
-        failed = answer["error"] or not answer["replies"]
-        value = None if failed else float(is_refusal(answer["replies"][0]))
-        error = f"no answer: {answer['error']}" if failed else None
-        rows.append(result(metrics[answer["set"]], answer["set"], answer["question"], answer["side"], value, error))
-    return rows
-
-
-def golden(questions: Sequence[Row], answers: Sequence[Row], name: str) -> list[dict[str, Any]]:
-    """Return 1 for each last reply that holds all that is demanded and nothing that is forbidden, else 0."""
-    demands = {question["id"]: json.loads(question["label"]) for question in questions if question["set"] == name}
-    rows = []
-    for answer in answers:
-        if answer["set"] != name:
-            continue
-        failed = answer["error"] or not answer["replies"]
-        value = None if failed else float(is_golden(answer["replies"][-1], demands[answer["question"]]))
-        error = f"no answer: {answer['error']}" if failed else None
-        rows.append(result("golden_correct", name, answer["question"], answer["side"], value, error))
-    return rows
-
-
-def is_golden(reply: str, demands: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether a reply holds every demanded text and no forbidden one, whatever the case."""
-    text = normalise(reply)
-    return all(normalise(part) in text for part in demands["must_contain"]) and not any(
-        normalise(part) in text for part in demands["must_not_contain"]
-    )
-
-
 def grounded(questions: Sequence[Row], answers: Sequence[Row], params: BenchmarkParams) -> list[dict[str, Any]]:
     """Return the RAGAS metrics of the answers to the questions with documents."""
     rows = []
@@ -250,11 +200,6 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {"metric": metric, "side": side, "mean": mean, "n": len(values), "failed": len(members) - len(values)}
         )
     return lines
-
-
-def result(metric: str, name: str, question: str, side: str, value: float | None, error: str | None) -> dict[str, Any]:
-    """Return one row of the results table."""
-    return {"metric": metric, "set": name, "question": question, "side": side, "value": value, "error": error}
 
 
 if __name__ == "__main__":

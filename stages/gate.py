@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.criteria import METRICS, SUITE, GateRules, Measurement, metric_of
+from eval.criteria import METRICS, SUITE, TOXICITY, GateRules, Measurement, metric_of
 from eval.dossier import Comparison, Contents, render, worst_first
+from eval.evidence import difference
 from eval.gate import Decision, decide
 from eval.mt_bench import by_category, grades, mean, overall, people_points, win_rates
 from eval.plan import Key, Row, by_question
@@ -62,7 +63,7 @@ def main() -> None:
         decision = decide(measured, judge["trial"], params, retrial(judge["trial"], tables.verdicts))
         gate = as_json(decision, judge, bundle, champion(), params.alpha) | {"parity": parity}
         shown = compare(tables, decision.judge_heard)
-        page = render(gate, contents(tables, measured, worst_first(shown, params.dossier_answers)))
+        page = render(gate, contents(tables, measured, worst_first(shown, params.dossier_answers), params))
         stage.artifact(write_page(page))
         stage.metrics({f"delta.{one['name']}": one["delta"] for one in gate["criteria"] if one["delta"] is not None})
         stage.tag("outcome", decision.outcome)
@@ -80,11 +81,13 @@ def read_tables() -> Tables:
     )
 
 
-def contents(tables: Tables, measured: Mapping[str, Measurement], shown: Sequence[Comparison]) -> Contents:
+def contents(
+    tables: Tables, measured: Mapping[str, Measurement], shown: Sequence[Comparison], rules: GateRules
+) -> Contents:
     """Return what the dossier shows beside the decision."""
     names = {key: str(question["category"]) for key, question in tables.questions.items()}
     return Contents(
-        benchmark=benchmark_lines(measured),
+        benchmark=benchmark_lines(measured, rules),
         categories=by_category(names, tables.verdicts),
         overall=overall(tables.verdicts),
         preferred=tally(win_rates(tables.verdicts)),
@@ -143,6 +146,9 @@ def measurements(
         found[metric] = paired(
             {(r["set"], r["question"], r["side"]): r["value"] for r in results if r["metric"] == metric}
         )
+    for name in sorted({row["set"] for row in results if row["metric"] == "toxicity"}):
+        one_set = [r for r in results if (r["metric"], r["set"]) == ("toxicity", name)]
+        found[f"{TOXICITY}{name}"] = paired({(r["set"], r["question"], r["side"]): r["value"] for r in one_set})
     kinds = {"mt_bench_single": "single"} | {f"rubric_{name}": f"rubric_{name}" for name in RUBRICS}
     for metric, kind in kinds.items():
         if given := grades(verdicts, kind):
@@ -209,15 +215,19 @@ def as_json(decision: Decision, judge: Row, bundle: str, against: Row, alpha: fl
     }
 
 
-def benchmark_lines(measured: Mapping[str, Measurement]) -> list[dict[str, Any]]:
-    """Return a line for each metric that was measured, in the order of `METRICS`, the suites last."""
+def benchmark_lines(measured: Mapping[str, Measurement], rules: GateRules) -> list[dict[str, Any]]:
+    """Return a line for each metric that was measured, in the order of `METRICS`, those of sets and suites last."""
     lines = []
-    for name in [*(m for m in METRICS if m in measured), *sorted(m for m in measured if m.startswith(SUITE))]:
+    for name in [
+        *(m for m in METRICS if m in measured),
+        *sorted(m for m in measured if m.startswith((SUITE, TOXICITY))),
+    ]:
         found, metric = measured[name], metric_of(name)
         means = {side: mean(getattr(found, side)) for side in SIDES}
         better = "higher" if metric.higher_is_better else "lower"
         counts = {"n": len(found.candidate), "missing": found.missing}
-        lines.append({"title": metric.title, "better": better, **counts, **means})
+        apart = {"difference": difference(found, name, rules)}
+        lines.append({"title": metric.title, "better": better, **counts, **means, **apart})
     return lines
 
 

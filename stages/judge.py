@@ -25,7 +25,7 @@ from eval.judge import MEND, Judge, NotKeptError
 from eval.people import people_cases, read_people
 from eval.plan import Key, Planner, Row, by_question
 from eval.ruling import resolve
-from eval.session import SequentialParams, Session, Work, hear
+from eval.session import SequentialParams, Session, VerdictParams, Work, hear
 from eval.trial import Case, try_judge
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
@@ -59,8 +59,8 @@ class PriceParams(Params):
     completion: float | None = Field(ge=0)
 
 
-class JudgeParams(Params):
-    """What is judged and how a verdict is read."""
+class JudgeParams(VerdictParams):
+    """What is judged, beside how."""
 
     pairwise_sets: list[str]
     single_sets: list[str]
@@ -71,13 +71,6 @@ class JudgeParams(Params):
     human_verdicts: str | None
     """A JSONL file under `data/human` (see the README there), or null."""
     tie_margin: float
-    min_mass: float
-    verdict_tokens: int
-    max_length: int
-    concurrency: int
-    retries: int
-    pause_seconds: float
-    timeout_seconds: float
     price: PriceParams
     seed: int
     resamples: int
@@ -167,8 +160,8 @@ def sit(work: Work, identity: str, params: JudgeParams) -> Session:
             )
 
 
-def make_judge(url: str | None, model: str, identity: str, params: JudgeParams) -> Judge:
-    """Return the judge's client."""
+def make_judge(url: str | None, model: str, identity: str, params: VerdictParams) -> Judge:
+    """Return the judge's client, whose verdicts all stages keep in one place."""
     return Judge(
         url,
         model,

@@ -8,6 +8,7 @@ Kahneman-Tversky optimization (Ethayarajh et al. 2024) asks for no pairs, and fo
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import time
@@ -20,7 +21,7 @@ from pydantic import Field
 from stages import adapters, sft, training, weights
 from stages.adapters import LoraParams
 from stages.launch import LaunchParams, spread
-from stages.sentinel import SentinelParams, seen, watch
+from stages.sentinel import SentinelParams, case, likelihood, seen, watch
 from stages.training import OptimiserParams
 from stages.weights import Method
 from thumbwheel.bundle import bundle_hash
@@ -92,6 +93,13 @@ def balance(liked: int, disliked: int) -> tuple[float, float]:
     return max(1.0, disliked / liked), max(1.0, liked / disliked)
 
 
+def put_aside(thumbs: Sequence[Mapping[str, Any]], seed: int) -> tuple[list[Any], list[Any]]:
+    """Return the thumbs to learn from, and one in five by a hash of its id, to try what was learnt on."""
+    marks = [hashlib.sha256(f"{seed}:{one['id']}".encode()).digest()[0] % 5 == 0 for one in thumbs]
+    sides = [[one for one, mark in zip(thumbs, marks, strict=True) if mark is aside] for aside in (False, True)]
+    return sides[0], sides[1]
+
+
 def as_dialogue(thumb: Mapping[str, Any]) -> dict[str, Any]:
     """Return a thumb in the trainer's conversational form."""
     return {
@@ -152,6 +160,29 @@ def train(trainer: Any, checkpoint: str | None) -> dict[str, Any]:
     last = {ours: entry[theirs] for entry in history for theirs, ours in names.items() if theirs in entry}
     rewards = {name: training.rounded(value) for name, value in last.items()}
     return training.curve(history) | rewards | {"steps": trainer.state.global_step} | seen(trainer)
+
+
+def held_out(trainer: Any, thumbs: Sequence[Mapping[str, Any]], params: KtoParams) -> dict[str, Any]:
+    """Return how far replies that were not learnt from moved from the reference, liked ones and others.
+
+    `held_out_margin` is by how much farther the liked ones moved, `beta` times the mean in nats; `held_out_order` is
+    how often a liked one moved farther than one that was not.
+    """
+    model, tokenizer = trainer.model.eval(), trainer.processing_class
+    moved: dict[bool, list[float]] = {True: [], False: []}
+    for thumb in thumbs:
+        dialogue = [message for part in ("prompt", "completion") for message in as_dialogue(thumb)[part]]
+        one = case(tokenizer, dialogue, params.max_length)
+        now = sum(likelihood(model, one))
+        with weights.reference(model, trainer.ref_model) as reference:
+            moved[bool(thumb["liked"])].append(params.beta * (now - sum(likelihood(reference, one))))
+    liked, disliked = moved[True], moved[False]
+    ordered = [(a > b) + (a == b) / 2 for a in liked for b in disliked]
+    return {
+        "held_out": len(thumbs),
+        "held_out_margin": training.rounded(sum(liked) / len(liked) - sum(disliked) / len(disliked)),
+        "held_out_order": training.rounded(sum(ordered) / len(ordered)),
+    }
 
 
 if __name__ == "__main__":

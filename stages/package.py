@@ -42,6 +42,7 @@ MODULES = (
 )
 CODE = (
     "serving",
+    "thumbwheel/moderation",
     "thumbwheel/pii",
     *(f"thumbwheel/{name}.py" for name in MODULES),
 )

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,11 +20,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from stages import dpo, sft, training, weights
-from stages.dpo import DpoParams
-from stages.sft import SftParams
+from stages import weights
+from stages.trial import BEFORE, KINDS, changed, train
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 log = logging.getLogger(__name__)
-
-KINDS: dict[str, type[SftParams] | type[DpoParams]] = {"sft": SftParams, "dpo": DpoParams}
 
 
 class Range(Params):
@@ -62,7 +58,7 @@ class TuneParams(Params):
     `space` names parameters of the stage by dotted keys; each is a range or a list of choices.
     """
 
-    stage: Literal["sft", "dpo"]
+    stage: Literal["sft", "dpo", "kto"]
     measure: str
     direction: Literal["minimize", "maximize"]
     trials: int = Field(gt=0)
@@ -107,32 +103,11 @@ def check(params: TuneParams) -> None:
         changed(params.stage, values)
 
 
-def changed(stage: str, values: Mapping[str, Any]) -> SftParams | DpoParams:
-    """Return the stage's parameters with some values, by dotted keys, in the place of theirs."""
-    kind = KINDS[stage]
-    whole = load_params(stage, kind).model_dump()
-    for name, value in values.items():
-        *sections, last = name.split(".")
-        place: Any = whole
-        for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
-            known = ", ".join(tracking.flatten(load_params(stage, kind).model_dump()))
-            raise ParamsError(f"tune.space names '{name}', which {stage} does not have; it has: {known}.")
-        place[last] = value
-    try:
-        return kind.model_validate(whole)
-    except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ParamsError(f"tune.space of {stage}: {reasons}.") from None
-
-
 def study_name(params: TuneParams) -> str:
     """Return the name of the search: another for other data, models, parameters or space."""
     tables = read_pin("split").tables
     models = [bundle_hash(settings().models / "base")]
-    if params.stage == "dpo":
-        models.append(weights.weights_hash(settings().models / "sft"))
+    models += [weights.weights_hash(settings().models / name) for name in BEFORE[params.stage]]
     parts: list[Any] = [tables[name].fingerprint for name in sorted(tables)]
     parts += [models, load_params(params.stage, KINDS[params.stage]).model_dump()]
     parts.append(params.model_dump(exclude={"trials"}))
@@ -215,24 +190,6 @@ def suggest(trial: Trial, name: str, space: Range | list[int | float | str]) -> 
     if isinstance(space.low, int) and isinstance(space.high, int):
         return trial.suggest_int(name, space.low, space.high, log=space.log)
     return trial.suggest_float(name, space.low, space.high, log=space.log)
-
-
-def train(stage: str, params: SftParams | DpoParams, found: tracking.StageRun, study: str) -> dict[str, Any]:
-    """Return what the stage would report of a training with these parameters; its adapter is not kept."""
-    training.quiet()
-    training.keep_memory()
-    base = settings().models / "base"
-    folder = training.checkpoint_folder(f"tune-{stage}", study, params.model_dump())
-    if isinstance(params, SftParams):
-        trainer, counts = sft.make_trainer(sft.read_rows(params), base, folder, params, found)
-        facts = sft.train(trainer, training.last_checkpoint(folder)) | counts
-    else:
-        pairs = dpo.read_pairs()
-        trainer, counts = dpo.make_trainer(pairs, base, settings().models / "sft", folder, params, found)
-        facts = dpo.train(trainer, training.last_checkpoint(folder)) | counts
-        facts |= dpo.held_out(trainer, dpo.validation(pairs, params), params)
-    shutil.rmtree(folder, ignore_errors=True)
-    return facts
 
 
 def in_processes(jobs: int, params: TuneParams) -> None:

@@ -51,6 +51,10 @@ class GateError(ThumbwheelError, ValueError):
     """The gate lacks a measurement that its criteria name."""
 
 
+class SandboxError(ThumbwheelError, RuntimeError):
+    """Generated programs cannot be walled in on this machine, so none is run."""
+
+
 class ReleaseError(ThumbwheelError, RuntimeError):
     """A release step was refused: a wrong bundle, a missing approval, nothing to roll back to."""
 

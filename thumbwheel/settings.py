@@ -63,8 +63,12 @@ class Settings(BaseSettings):
     """Base URL of an OpenAI-compatible endpoint, such as `https://host/v1`; unset, the local engine judges."""
     judge_model: str | None = None
     judge_api_key: str | None = None
+    moderation_url: str | None = None
+    """Base URL of a moderation model that measures toxicity; unset, the small classifier does. The chat service's is
+    named by `guard.endpoint` of `serving.yaml`."""
+    moderation_model: str = "moderation"
     moderation_key: SecretStr | None = None
-    """Key of the moderation endpoint that `guard.endpoint` of `serving.yaml` names."""
+    """Key of either."""
 
     milvus_uri: str | None = None
     """Address of a Milvus cluster, such as `http://host:19530`; unset, a Milvus Lite file under the state folder."""

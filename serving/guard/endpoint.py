@@ -1,8 +1,4 @@
-"""A moderation model behind an OpenAI-compatible chat API, asked as Llama Guard is (Inan et al. 2023).
-
-It is given a conversation whose last message is the one to judge, and answers `safe`, or `unsafe` and on the next line
-the categories that were violated, such as `S1,S10`.
-"""
+"""A moderation model behind an OpenAI-compatible chat API, asked while a user waits (`thumbwheel.moderation.wire`)."""
 
 from __future__ import annotations
 
@@ -16,13 +12,11 @@ from serving.breaker import Breaker
 from serving.guard.options import EndpointOptions
 from serving.history import Messages
 from serving.options import BreakerOptions
+from thumbwheel.moderation import wire
 from thumbwheel.settings import settings
 
 logger = logging.getLogger(__name__)
 
-ANSWER = re.compile(r"\s*(safe|unsafe)\b[\s:,]*([a-z]{0,2}\d{1,3}\b)?", re.IGNORECASE)
-"""A category has a short code, so that what a model makes up is neither shown nor counted by name."""
-MAX_TOKENS = 24
 AWAY = "moderation_away"
 """The rule of a refusal for want of a verdict."""
 
@@ -50,11 +44,11 @@ class Endpoint:
         await self._client.aclose()
 
     async def _ask(self, messages: Messages) -> re.Match[str] | None:
-        body = {"model": self.options.model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0}
+        body = wire.question(self.options.model, messages)
         try:
-            response = await self._client.post(f"{self.options.url.rstrip('/')}/chat/completions", json=body)
-            answer = ANSWER.match(response.raise_for_status().json()["choices"][0]["message"]["content"])
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            response = await self._client.post(wire.address(self.options.url), json=body)
+            answer = wire.answer_of(response.raise_for_status().json())
+        except (httpx.HTTPError, *wire.UNREADABLE) as error:
             logger.warning("the moderation endpoint gave no verdict: %r", error)
             answer = None
         if answer is None:
@@ -66,6 +60,6 @@ class Endpoint:
 
 def rule_of(answer: re.Match[str]) -> str | None:
     """Return the rule that an answer names: `moderation` and the first category, None for a safe text."""
-    if answer.group(1).lower() == "safe":
+    if wire.is_safe(answer):
         return None
     return f"moderation_{answer.group(2).upper()}" if answer.group(2) else "moderation"

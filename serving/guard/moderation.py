@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.guard.classifier import classifier
 from serving.guard.patterns import Place, attack
+from thumbwheel.moderation.classifier import classifier
 
 
 def broken_rule(text: str, place: Place, by_patterns: bool, thresholds: Mapping[str, float]) -> str | None:

@@ -11,8 +11,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from serving.guard.normalise import views
 from thumbwheel.errors import ParamsError
+from thumbwheel.moderation.normalise import views
 
 SHIPPED = Path(__file__).with_name("patterns.yaml")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from serving.guard.links import links
-from serving.guard.normalise import fold
 from serving.guard.options import StreamOptions
 from serving.guard.personal import Personal
 from serving.guard.sequences import Sequences
+from thumbwheel.moderation.normalise import fold
 
 Span = tuple[int, int, str]
 """Start, end and rule: `link`, or `pii_` and the kind."""

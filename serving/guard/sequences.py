@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from serving.guard.normalise import fold_character
+from thumbwheel.moderation.normalise import fold_character
 
 ROOT = 0
 

@@ -8,29 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval.judge import Ask, Judge, NotKeptError, Ruling, load_prompt
-from eval.session import progress
-from stages.judge import LOCAL, endpoint, judge_identity
+from eval.judge import Ask, NotKeptError, Ruling, load_prompt
+from eval.session import VerdictParams, progress
+from stages.judge import LOCAL, endpoint, judge_identity, make_judge
 from stages.quality.likelihood import worst
-from thumbwheel.params import Params
-from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
 
-class GradeJudgeParams(Params):
+class GradeJudgeParams(VerdictParams):
     """`max_judged` rows are drawn, 0 for none; one is rejected in the worst share and below `min_grade`, of 1 to 10."""
 
     max_judged: int
     worst_share: float
     min_grade: float
-    min_mass: float
-    verdict_tokens: int
-    max_length: int
-    concurrency: int
-    retries: int
-    pause_seconds: float
-    timeout_seconds: float
 
 
 @dataclass(frozen=True)
@@ -83,13 +74,5 @@ def _rulings(asks: Sequence[Ask], identity: str, params: GradeJudgeParams) -> li
 
 
 def _ruled(asks: Sequence[Ask], url: str | None, model: str, identity: str, params: GradeJudgeParams) -> list[Ruling]:
-    judge = Judge(
-        url,
-        model,
-        identity,
-        settings().state_dir / "judge-cache",
-        api_key=settings().judge_api_key,
-        leads=settings().judge_url is None,
-        **params.model_dump(exclude={"max_judged", "worst_share", "min_grade", "max_length"}),
-    )
+    judge = make_judge(url, model, identity, params)
     return asyncio.run(judge.rule(asks, progress(len(set(asks)), judge)))

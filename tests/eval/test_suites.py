@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import suites
 from eval.criteria import metric_of
+from eval.sentences import offer_sentences
 from eval.suite_files import read_split
 from eval.suites import Suite, draw, run_suites
 from stages import benchmark
 from tests.fakes import tiny_model
 from tests.stages.test_benchmark import PARAMS
 from thumbwheel.errors import GateError
-from thumbwheel.settings import settings
+from thumbwheel.settings import REPOSITORY, settings
 
 LAW: dict[str, Any] = {
     "name": "law",
@@ -135,3 +137,122 @@ def test_the_right_choice_of_truthfulqa_comes_first_as_its_task_expects(tmp_path
     (tmp_path / "mc_task.json").write_text(json.dumps(rows))
     (row,) = read_split("truthfulqa_mc1", tmp_path / "mc_task.json")
     assert row["mc1_targets"] == {"choices": ["yes", "no", "never"], "labels": [1, 0, 0]}
+
+
+def test_the_suites_that_the_page_shows_are_suites() -> None:
+    page = (REPOSITORY / "data" / "suites" / "README.md").read_text()
+    shown = [Suite.model_validate(one) for one in yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["suites"]]
+    assert {one.task for one in shown if one.programs} == {"humaneval_instruct"}
+    assert len(shown) == 4
+
+
+IFEVAL: dict[str, Any] = LAW | {
+    "name": "instructions",
+    "task": "ifeval",
+    "files": {"train": "prompts.jsonl"},
+    "shots": 0,
+    "measure": "prompt_level_strict_acc,none",
+}
+INSTRUCTED = [
+    {"key": 1, "prompt": "Say it in two sentences.", "instruction_id_list": ["length_constraints:number_sentences"],
+     "kwargs": [{"relation": "less than", "num_sentences": 3}]},
+    {"key": 2, "prompt": "No commas, at least four words.",
+     "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+     "kwargs": [{}, {"relation": "at least", "num_words": 4}]},
+    {"key": 3, "prompt": "Answer in German.", "instruction_id_list": ["language:response_language"],
+     "kwargs": [{"language": "de"}]},
+    {"key": 4, "prompt": "SHOUT.", "instruction_id_list": ["change_case:english_capital"], "kwargs": [{}]},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """IFEval's task on prompts of our own, in its file format."""
+    place = tmp_path_factory.mktemp("ifeval")
+    (place / "prompts.jsonl").write_text("\n".join(map(json.dumps, INSTRUCTED)) + "\n")
+    return suites.make_task(Suite(**IFEVAL), place, place / "scratch")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "strict", "loose"),
+    [
+        (0, "Mr. Smith left at 5 p.m. on Monday. He came back.", [True], [True]),  # abbreviations end no sentence
+        (0, "Here it is. In short.\nOne. Two.", [False], [True]),  # loosely, the first line may be left out
+        (0, "One. Two. Three.", [False], [False]),
+        (1, "No commas stand here at all", [True, True], [True, True]),
+        (1, "Well, no", [False, False], [False, False]),
+        (2, "Das ist ein deutscher Satz, den jeder versteht.", [True], [True]),
+        (2, "This is an English sentence that everybody understands.", [False], [False]),
+        (3, "THIS IS AN ENGLISH SENTENCE IN CAPITALS", [True], [True]),
+    ],
+)
+def test_answers_are_checked_by_ifeval_s_own_checker_without_a_network(
+    instructions: Any, prompt: int, answer: str, strict: list[bool], loose: list[bool]
+) -> None:
+    doc = instructions.eval_docs[prompt]
+    assert instructions.doc_to_text(doc) == INSTRUCTED[prompt]["prompt"]
+    found = instructions.process_results(doc, [answer])
+    assert (found["inst_level_strict_acc"], found["inst_level_loose_acc"]) == (strict, loose)
+    assert found["prompt_level_strict_acc"] == all(strict)
+
+
+def test_an_instruction_s_share_is_the_score_of_a_prompt_with_several() -> None:
+    samples = [{"doc_id": 1, "filter": "none", "metrics": ["x"], "x": [True, False]}]
+    assert suites.scores(Suite(**IFEVAL | {"measure": "x,none"}), samples, [1])[0].value == 0.5
+
+
+def test_prompts_without_any_argument_are_read(tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text(json.dumps(INSTRUCTED[3]) + "\n")
+    task = suites.make_task(Suite(**IFEVAL), tmp_path, tmp_path / "scratch")
+    assert task.process_results(task.eval_docs[0], ["THIS IS AN ENGLISH SENTENCE IN CAPITALS"])[
+        "prompt_level_strict_acc"
+    ]
+
+
+def test_sentences_end_where_nltk_s_own_model_ends_them(tmp_path: Path) -> None:
+    import nltk
+
+    offer_sentences(tmp_path)
+    text = "Dr. Who met the U.S. president. He was late! J. Doe Inc. fell by 3.5 percent. Fig. 2 shows it."
+    assert nltk.sent_tokenize(text) == [
+        "Dr. Who met the U.S. president.", "He was late!", "J. Doe Inc. fell by 3.5 percent.", "Fig.", "2 shows it.",
+    ]  # fmt: skip
+
+
+SCIENCE = {
+    "question": "What falls?",
+    "choices": {"text": ["a stone", "the sky"], "label": ["A", "B"]},
+    "answerKey": "A",
+}
+PUBLISHED = [{"text": "a stone", "label": "A"}, {"text": "the sky", "label": "B"}]
+WORDED = "Please choose, to the question: What falls?\n\nAnswer1: a stone Answer2: the sky\n\nAnswer format: answer1/…"
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        (SCIENCE, "A"),
+        ({"id": "1", "question": {"stem": "What falls?", "choices": PUBLISHED}, "answerKey": "A"}, "A"),
+        ({"instruction": WORDED, "input": "", "output": "…", "answer": "answer1"}, "1"),
+    ],
+)
+def test_arc_is_read_in_each_of_the_forms_it_is_published_in(tmp_path: Path, row: dict[str, Any], label: str) -> None:
+    (tmp_path / "arc.jsonl").write_text(json.dumps(row) + "\n")
+    (read,) = read_split("arc_easy", tmp_path / "arc.jsonl")
+    assert (read["question"], read["choices"]["text"], read["answerKey"]) == (
+        "What falls?",
+        ["a stone", "the sky"],
+        label,
+    )
+    arc = LAW | {"name": "arc", "task": "arc_easy", "files": {"test": "arc.jsonl"}, "shots": 0}
+    task = suites.make_task(Suite(**arc), tmp_path, tmp_path / "scratch")
+    assert (task.doc_to_text(task.eval_docs[0]), task.doc_to_target(task.eval_docs[0])) == (
+        "Question: What falls?\nAnswer:",
+        0,
+    )
+
+
+def test_an_answer_that_is_no_choice_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "arc.jsonl").write_text(json.dumps(SCIENCE | {"answerKey": "C"}) + "\n")
+    with pytest.raises(GateError, match="the right answer 'C' is not among"):
+        read_split("arc_easy", tmp_path / "arc.jsonl")

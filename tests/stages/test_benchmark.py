@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -17,15 +16,12 @@ from stages.benchmark import (
     BenchmarkParams,
     choose,
     collect,
-    forms,
-    golden,
-    is_golden,
     likelihoods,
     references,
-    refusals,
     summary,
 )
 from stages.gate import paired
+from stages.said import refusals
 from tests.fakes import tiny_model
 from thumbwheel.errors import ModelError
 
@@ -64,34 +60,6 @@ def conversations(test: int, validation: int) -> list[dict[str, Any]]:
 def test_a_small_test_split_is_filled_up_from_validation(test: int, validation: int, expected: tuple[int, int]) -> None:
     chosen = [row["split"] for row in choose(conversations(test, validation), PARAMS)]
     assert (chosen.count("test"), chosen.count("validation"), chosen.count("train")) == (*expected, 0)
-
-
-def test_a_refusal_is_one_an_answer_nought_and_a_failure_neither() -> None:
-    rows = refusals(
-        [
-            reply("jailbreak", "j1", "I can't help with that."),
-            reply("jailbreak", "j2", "Sure!"),
-            reply("jailbreak", "j3", None),
-        ],
-        {"jailbreak": "jailbreak_refusal"},
-    )
-    assert [row["value"] for row in rows] == [1.0, 0.0, None]
-    assert rows[2]["error"] == "no answer: status 500"
-
-
-def test_a_golden_answer_holds_what_is_demanded_and_nothing_forbidden() -> None:
-    demands = {"must_contain": ["iOS 16"], "must_not_contain": ["iOS 17"]}
-    assert is_golden("You need  IOS 16 or later.", demands)
-    assert not is_golden("iOS 16 or iOS 17", demands)
-    assert not is_golden("A phone.", demands)
-
-
-def test_golden_answers_are_scored_by_their_last_reply() -> None:
-    question = {"set": "golden", "id": "g1", "label": json.dumps({"must_contain": ["24"], "must_not_contain": []})}
-    rows = golden(
-        [question], [reply("golden", "g1", "It is 24 EUR."), reply("golden", "g1", None, "champion")], "golden"
-    )
-    assert [row["value"] for row in rows] == [1.0, None]
 
 
 def test_a_failed_answer_is_counted_and_never_averaged() -> None:
@@ -186,15 +154,6 @@ def test_a_batch_measures_what_one_at_a_time_measures_in_the_same_order(tiny: Pa
 def test_a_bundle_that_cannot_be_loaded_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=str(tmp_path)):
         measure(tmp_path, [], 64, 2, "none")
-
-
-def test_replies_with_faults_of_form_are_counted_and_failed_ones_are_not() -> None:
-    rows = forms(
-        [reply("benign", "b1", "### Response:\nHi."), reply("benign", "b2", "Hi."), reply("benign", "b3", None)]
-    )
-    marks = [row["value"] for row in rows if row["metric"] == "template_marks"]
-    assert marks == [1.0, 0.0, None]
-    assert [row["value"] for row in rows if row["metric"] == "going_in_circles"] == [0.0, 0.0, None]
 
 
 def test_references_are_of_the_questions_that_were_asked() -> None:

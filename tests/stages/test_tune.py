@@ -11,14 +11,18 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import TrialState
+from safetensors.torch import load_file, save_file
 
-from stages import tune
-from stages.tune import Range, TuneParams, changed, changed_only
+from stages import kto, trial, tune
+from stages.trial import changed
+from stages.tune import Range, TuneParams, changed_only
 from tests.stages.test_resume import environment, kill_after_a_checkpoint
-from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world
+from tests.stages.worlds import OPTIMISER, give_identity, liked_and_not, make_world
 from thumbwheel import tracking
-from thumbwheel.errors import ParamsError, TurnError
+from thumbwheel.errors import ParamsError, TrainingError, TurnError
 from thumbwheel.params import load_params
 
 SEARCH: dict[str, Any] = {
@@ -31,11 +35,17 @@ SEARCH: dict[str, Any] = {
 }
 
 
-def make(root: Path, **changes: Any) -> None:
-    make_world(root)
-    give_identity_sft(root)
+def make(root: Path, thumbs: int = 0, **changes: Any) -> None:
+    make_world(root, thumbs=thumbs)
+    for stage in ("sft", "dpo"):
+        give_identity(root, stage)
     sections = yaml.safe_load((root / "params.yaml").read_text()) | {"tune": SEARCH | changes}
     (root / "params.yaml").write_text(yaml.safe_dump(sections))
+
+
+def give_other_weights(folder: Path) -> None:
+    (path,) = folder.glob("*.safetensors")
+    save_file({name: value + 1 for name, value in load_file(path).items()}, path)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -86,6 +96,51 @@ def test_a_search_that_was_killed_goes_on_with_the_trial_it_was_at(workspace: Pa
     assert "taking up trial" in again.stderr
     assert "resuming from step" in again.stderr
     assert sorted(states(workspace)) == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
+
+
+KTO: dict[str, Any] = {
+    "stage": "kto",
+    "measure": "held_out_margin",
+    "direction": "maximize",
+    "space": {"optimiser.learning_rate": [1e-6, 0.02]},
+}
+
+
+@pytest.mark.slow
+def test_thumbs_without_a_pair_are_tried_on_those_that_were_put_aside(workspace: Path) -> None:
+    make(workspace, 40, **KTO)
+    params = changed("kto", {"optimiser.learning_rate": 0.02})
+    with tracking.stage_run("tune kto 0", params) as found:
+        facts = trial.train("kto", params, found, "a study")
+    assert facts["held_out_margin"] > 0.01
+    assert facts["held_out_order"] > 0.9
+    assert facts["held_out"] + facts["liked"] + facts["disliked"] == 40
+    assert not (workspace / "models" / "kto").exists()
+
+
+def test_too_few_thumbs_end_the_search_and_say_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(workspace, 3, trials=1, **KTO)
+    with pytest.raises(TrainingError, match="3 thumbs without a pair are too few for a search over kto"):
+        run(monkeypatch)
+
+
+@given(count=st.integers(0, 60), seed=st.integers(0, 5))
+def test_each_thumb_is_learnt_from_or_put_aside_and_new_ones_move_none(count: int, seed: int) -> None:
+    thumbs = liked_and_not(count + 1).to_pylist()
+    learnt, aside = kto.put_aside(thumbs, seed)
+    assert sorted(one["id"] for one in [*learnt, *aside]) == sorted(one["id"] for one in thumbs)
+    fewer_learnt, fewer_aside = kto.put_aside(thumbs[:count], seed)
+    assert all(one in learnt for one in fewer_learnt)
+    assert all(one in aside for one in fewer_aside)
+
+
+def test_a_search_starts_from_the_models_of_the_stages_before(workspace: Path) -> None:
+    make(workspace, 8, **KTO)
+    params = load_params("tune", TuneParams)
+    name = tune.study_name(params)
+    give_other_weights(workspace / "models" / "dpo")
+    assert tune.study_name(params) != name
+    assert set(trial.KINDS) == set(trial.BEFORE)
 
 
 @pytest.mark.slow

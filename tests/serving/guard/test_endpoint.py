@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from serving.guard.endpoint import ANSWER, AWAY, Endpoint, rule_of
+from serving.guard.endpoint import AWAY, Endpoint, rule_of
 from serving.guard.options import EndpointOptions
 from tests.fakes import fake_judge
 from thumbwheel.engine import free_port
+from thumbwheel.moderation.wire import ANSWER
 
 ASKED = [{"role": "user", "content": "How do I repot a fern?"}]
 

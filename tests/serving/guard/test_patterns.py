@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.guard.normalise import fold
 from serving.guard.patterns import Pattern, attack, patterns
 from thumbwheel.errors import ParamsError
+from thumbwheel.moderation.normalise import fold
 
 RULES = patterns().rules
 FOUND = [(rule, place, text) for rule in RULES for place in rule.places for text in rule.finds]

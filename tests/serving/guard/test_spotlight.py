@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from serving.guard.options import DocumentOptions
 from serving.guard.spotlight import CONTROL, Spotlight, escaped
-from serving.guard.training_set import SEED_DATA
 from tests.conftest import public_or_skip
 from tests.serving.conftest import OPTIONS
+from thumbwheel.moderation.training_set import SEED_DATA
 
 SPOTLIGHT = Spotlight(OPTIONS.guard.documents)
 MARKING = Spotlight(DocumentOptions(injected="mark", threshold=0.6))

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.guard.links import links
-from serving.guard.normalise import fold
 from serving.guard.verdict import Verdict
 from tests.serving.guard.screens import FORBIDDEN, GUARD, screen, sent
+from thumbwheel.moderation.normalise import fold
 from thumbwheel.pii import find
 
 SCREEN = screen()

@@ -1,6 +1,6 @@
 """Train the guard's classifier on the project's own labelled texts; the same data give the same weights.
 
-    python -m serving.guard.train
+    python -m thumbwheel.moderation.train
 
 Writes `weights.npy` and `weights.json` beside this file. Needs scikit-learn, which serving itself does not.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.guard.classifier import FOLDER, HEADS
-from serving.guard.features import BUCKETS, buckets, windows
-from serving.guard.training_set import Example, examples
 from thumbwheel.command import run
+from thumbwheel.moderation.classifier import FOLDER, HEADS
+from thumbwheel.moderation.features import BUCKETS, buckets, windows
+from thumbwheel.moderation.training_set import Example, examples
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from serving.guard.normalise import fold
+from thumbwheel.moderation.normalise import fold
 
 BUCKETS = 1 << 16
 GRAMS = (4, 5)

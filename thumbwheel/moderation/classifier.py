@@ -1,6 +1,6 @@
 """A small linear classifier over hashed n-grams that says how likely a text is harmful, a jailbreak or an instruction.
 
-Its weights, `weights.npy` (int8) and `weights.json`, are made by `python -m serving.guard.train`.
+Its weights, `weights.npy` (int8) and `weights.json`, are made by `python -m thumbwheel.moderation.train`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.guard.features import Buckets, buckets, windows
+from thumbwheel.moderation.features import Buckets, buckets, windows
 
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("harm", "jailbreak", "instruction", "abuse")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.guard.classifier import FOLDER, HEADS, Classifier, classifier
-from serving.guard.features import BUCKETS, WINDOW, buckets, windows
-from serving.guard.training_set import SEED_DATA, examples
 from tests.conftest import public_or_skip
+from thumbwheel.moderation.classifier import FOLDER, HEADS, Classifier, classifier
+from thumbwheel.moderation.features import BUCKETS, WINDOW, buckets, windows
+from thumbwheel.moderation.training_set import SEED_DATA, examples
 
 
 def rows(name: str, key: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_wishes_of_advbench_score_above_chat_prompts() -> None:
 
 @pytest.mark.slow
 def test_training_gives_the_weights_that_are_shipped() -> None:
-    from serving.guard.train import FRAMES_A_WISH, SEED, fit, quantised
+    from thumbwheel.moderation.train import FRAMES_A_WISH, SEED, fit, quantised
 
     weights, intercept = fit(examples(SEED, FRAMES_A_WISH), "abuse")
     steps, scale = quantised(weights)
