@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from eval.drift import Reply
-from stages.benchmark import is_golden
+from stages.said import is_golden
 from thumbwheel.errors import DriftError
 
 USER = "watch"
