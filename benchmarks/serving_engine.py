@@ -50,30 +50,35 @@ WHOLE = json.dumps(
 ).encode()
 
 
-PACE = float(sys.argv[2])
-"""Seconds between two words of a stream; a whole answer takes as long as all of them."""
+def app_at(pace: float) -> Any:
+    """Return an application that answers every POST with the words, `pace` seconds each, and all else with `ok`."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        wished = await _wished(scope, receive)
+        kind = b"text/event-stream" if wished.get("stream") else b"application/json"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        if not wished.get("stream"):
+            await asyncio.sleep(pace * len(EVENTS) if wished else 0)
+            await send({"type": "http.response.body", "body": WHOLE if wished else b'"ok"'})
+            return
+        for item in EVENTS:
+            await send({"type": "http.response.body", "body": item, "more_body": True})
+            await asyncio.sleep(pace)
+        await send({"type": "http.response.body", "body": LAST})
+
+    return app
 
 
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer every POST with the words, a chunk each where a stream is asked for, and everything else with `ok`."""
-    if scope["type"] != "http":
-        return
+async def _wished(scope: dict[str, Any], receive: Any) -> dict[str, Any]:
     body, more = b"", scope["method"] == "POST"
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    wished = json.loads(body) if body else {}
-    kind = b"text/event-stream" if wished.get("stream") else b"application/json"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-    if wished.get("stream"):
-        for item in EVENTS:
-            await send({"type": "http.response.body", "body": item, "more_body": True})
-            await asyncio.sleep(PACE)
-        await send({"type": "http.response.body", "body": LAST})
-    else:
-        await asyncio.sleep(PACE * len(EVENTS) if wished else 0)
-        await send({"type": "http.response.body", "body": WHOLE if wished else b'"ok"'})
+    return dict(json.loads(body)) if body else {}
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False, lifespan="off")
+    port, pace = int(sys.argv[1]), float(sys.argv[2])
+    uvicorn.run(app_at(pace), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class Fleet:
         self._routing: Routing | None = None
         self._seen: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._noted = -math.inf
 
     async def start(self, on_champion: Callable[[Answering], None]) -> None:
         """Load what the routing names, and follow it from now on; `on_champion` is told who is champion."""
@@ -109,7 +111,7 @@ class Fleet:
         """Return who answers: whom the request names, whom its conversation is with, or by the user's hash."""
         if request.model not in (None, self.champion.release.name):  # a version, or an adapter on the champion's bundle
             return Choice(self._named(str(request.model)) or self.champion, is_named=True)
-        await to_thread.run_sync(self.ledger.note_asked)
+        await self._note_asked()
         canary, routing = self.canary, self._routing
         if canary is None or routing is None:
             return Choice(self.champion)
@@ -121,6 +123,12 @@ class Fleet:
         counts = is_new and arm == by_hash
         unit = unit_of(guest.user, routing.salt) if counts else None
         return Choice(canary if arm == CANARY else self.champion, unit)
+
+    async def _note_asked(self) -> None:
+        """Note that a user asks something, once in a while: the canary's watch counts idleness in minutes."""
+        if time.monotonic() - self._noted > FOLLOW_SECONDS:
+            self._noted = time.monotonic()
+            await to_thread.run_sync(self.ledger.note_asked)
 
     def models(self) -> list[str]:
         """Return the names under which the arms answer, the champion's first."""
