@@ -31,6 +31,8 @@ SERVICE = "chat"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 25
 DRAIN_SECONDS = 30
+NAMES_THE_RELEASE = ("release.json", "bentofile.yaml")
+"""Files of a Bento that differ with the release though its code is the same."""
 
 
 def arm_of(release: Released, engine: str | None = None) -> Arm:
@@ -235,7 +237,7 @@ def _running(arm: Arm) -> bool:
 def _code(folder: Path) -> dict[str, bytes]:
     record = json.loads((folder / "release.json").read_text())
     files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.suffix != ".pyc"}
-    kept = {name: p.read_bytes() for name, p in files.items() if p.is_file() and name != "release.json"}
+    kept = {name: p.read_bytes() for name, p in files.items() if p.is_file() and name not in NAMES_THE_RELEASE}
     return {**kept, "release.json": json.dumps(sorted(record)).encode()}
 
 

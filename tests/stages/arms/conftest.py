@@ -166,6 +166,7 @@ def make_bento(root: Path, name: str, version: int, bundle: str, says: str) -> N
     folder = settings().bentoml_home / "bentos" / "b" / name / "src"
     (folder / "serving" / "arms").mkdir(parents=True, exist_ok=True)
     (folder / "serving" / "arms" / "engine.py").write_text(ENGINE)
+    (folder / "bentofile.yaml").write_text(f"labels: {{version: {version}}}\n")
     facts = {"version": version, "model": f"thumbwheel-chat/{version}", "bundle": bundle, "greeting": says}
     (folder / "release.json").write_text(RELEASE.model_copy(update=facts).model_dump_json())
 

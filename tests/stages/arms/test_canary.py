@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from stages import canary, deploy, promote, rollback
-from stages.arms import service
+from stages.arms import engines, service
 from tests.stages.arms.conftest import Users, World
 from tests.waiting import eventually
 from thumbwheel.arms import CANARY, CONTROL
@@ -152,6 +152,15 @@ def test_a_candidate_that_does_not_come_up_is_named_with_its_log_and_the_champio
     with pytest.raises(ReleaseError, match="no such weights"):
         world.watch()
     assert (listed(), world.routing.canary) == ("thumbwheel-chat/1", None)
+
+
+def test_bentos_that_differ_in_their_release_alone_have_the_same_code(world: World) -> None:
+    world.candidate()
+    new = promote.candidate(read_pin("register"), read_pin("package"), "Ada")
+    assert engines.same_code(world.release.champion(), new)
+    code = settings().bentoml_home / "bentos" / "b" / "two" / "src" / "serving" / "arms" / "engine.py"
+    code.write_text(code.read_text() + "# changed\n")
+    assert not engines.same_code(world.release.champion(), new)
 
 
 def test_without_a_service_or_with_other_code_or_switched_off_it_goes_straight_through(world: World) -> None:
