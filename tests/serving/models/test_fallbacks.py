@@ -166,8 +166,8 @@ def test_history_events_and_metrics_say_who_wrote_an_answer(tmp_path: Path) -> N
         assert not is_release(event["model"])
         for line in (
             f'thumbwheel_routed_total{{model="{BACKUPS_NAME}",why="failure"}}',
-            f'thumbwheel_replies_total{{finish="stop",model="{BACKUPS_NAME}"}}',
-            f'thumbwheel_feedback_total{{kind="rating",model="{BACKUPS_NAME}",rating="down"}}',
+            f'thumbwheel_replies_total{{arm="control",finish="stop",model="{BACKUPS_NAME}"}}',
+            f'thumbwheel_feedback_total{{arm="control",kind="rating",model="{BACKUPS_NAME}",rating="down"}}',
         ):
             assert line in text
     kept = SqliteHistory(tmp_path / "history.db").find(answer["message_id"])
