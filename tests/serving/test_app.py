@@ -212,9 +212,9 @@ def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> No
     text = chat.http.get("/metrics").text
     for line in (
         'thumbwheel_requests_total{route="/v1/chat/completions",status="200"}',
-        'thumbwheel_tokens_total{kind="reply",model="thumbwheel-chat/3"}',
-        'thumbwheel_first_token_seconds_count{model="thumbwheel-chat/3"}',
-        'thumbwheel_feedback_total{kind="rating",model="thumbwheel-chat/3",rating="up"}',
+        'thumbwheel_tokens_total{arm="control",kind="reply",model="thumbwheel-chat/3"}',
+        'thumbwheel_first_token_seconds_count{arm="control",model="thumbwheel-chat/3"}',
+        'thumbwheel_feedback_total{arm="control",kind="rating",model="thumbwheel-chat/3",rating="up"}',
     ):
         assert line in text
 
