@@ -71,6 +71,6 @@ def test_the_rules_fire_when_they_should_and_rest_when_they_should() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
-    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml", "alerts_month_test.yaml"]):
         done = subprocess.run([promtool, *command], cwd=WATCH, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
