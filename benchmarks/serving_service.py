@@ -14,6 +14,7 @@ from serving.app import Parts, create_app
 from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.entry import make_entry
+from serving.heap import settle
 from serving.history import SqliteHistory
 from serving.memory.assembly import make_memory
 from serving.memory.tokens import load_tokens
@@ -50,6 +51,7 @@ RELEASE = Release(
 
 def parts() -> Parts:
     """Return the parts as the service has them, with an index and a tokenizer from where the benchmark says."""
+    settle()
     options, state = load_options(), settings().state_dir
     history, upstream = SqliteHistory(state / "history.db"), Upstream(ENGINE, Breaker(options.breaker))
     return Parts(

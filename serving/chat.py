@@ -15,6 +15,7 @@ from serving.breaker import Breaker
 from serving.cache.semantic import make_cache
 from serving.engine import Engine, bundle_folder
 from serving.entry import make_entry
+from serving.heap import settle
 from serving.memory.assembly import make_history, make_memory
 from serving.memory.tokens import load_tokens
 from serving.options import load_options
@@ -35,6 +36,7 @@ def embedded_parts() -> Parts:
     key, options = secret_key(settings().user_key_path), load_options()
     engine = cast(Any, Engine).url or f"http://127.0.0.1:{settings().engine_port}"
     release, history = load_release(), make_history(options, state)
+    settle()
     upstream = Upstream(engine, Breaker(options.breaker))
     return Parts(
         release=release,
