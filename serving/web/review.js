@@ -6,12 +6,14 @@ import { letMark, showMark } from "./spans.js";
 const KEY = "thumbwheel.reviewer";
 const PAIR = [["a", "A is better", "A"], ["tie", "Equally good", "T"], ["b", "B is better", "B"], ["skip", "Skip", "S"]];
 const ALONE = [["a", "It is all right", "A"], ["b", "It is bad", "B"], ["skip", "Skip", "S"]];
+const LABELS = { w: "wrong", x: "toxic" };
 const KEYS = { a: "a", arrowleft: "a", b: "b", arrowright: "b", t: "tie", arrowdown: "tie", s: "skip" };
 
 const $ = (id) => document.getElementById(id);
 const area = () => $("repair").querySelector("textarea");
 let item = null;
 let marks = { a: [], b: [] };
+let marking = [];
 let busy = false;
 
 class Refused extends Error {}
@@ -44,6 +46,7 @@ async function next() {
 
 function show() {
   marks = { a: [], b: [] };
+  marking = [];
   const alone = item.b === null;
   $("prompt").replaceChildren(...item.prompt.map(({ role, content }) =>
     Object.assign(document.createElement("p"), { className: role === "user" ? "mine" : "theirs", textContent: content })));
@@ -64,7 +67,7 @@ function side(letter, title) {
   view.querySelector("h2").textContent = title;
   view.querySelector(".text").append(render(item[letter]));
   const content = item[letter];
-  letMark(view, () => content, async (span) => { marks[letter].push(span); return true; });
+  marking.push(letMark(view, () => content, async (span) => { marks[letter].push(span); return true; }));
   return view;
 }
 
@@ -117,7 +120,7 @@ function onKey(event) {
   if (event.target.tagName === "TEXTAREA" || event.target.tagName === "INPUT") return inRepair(event);
   const name = event.key.toLowerCase();
   if (event.ctrlKey) return;
-  if (name === "w" || name === "x") document.querySelector(`.marker:not([hidden]) .${name === "w" ? "wrong" : "toxic"}`)?.click();
+  if (LABELS[name]) marking.some((mark) => mark(LABELS[name]));
   else if (name === "r") openRepair();
   else if (KEYS[name] && !(item.b === null && KEYS[name] === "tie")) judge(KEYS[name]);
   else return;

@@ -3,6 +3,7 @@
 const LABELS = [["wrong", "Mark as wrong"], ["toxic", "Mark as toxic"]];
 
 // Let words of a reply be marked; `content()` is the reply's text, `mark(span)` resolves to whether it was taken.
+// Returned is what a key does: mark what is selected now with a label, and say whether anything was.
 export function letMark(view, content, mark) {
   const text = view.querySelector(".text"), bar = view.querySelector(".marker");
   let span = null;
@@ -12,18 +13,24 @@ export function letMark(view, content, mark) {
     bar.hidden = !span;
     if (span) place(bar, view);
   };
+  const take = async (label) => {
+    const words = span && { ...span, label };
+    if (!words || !(await mark(words))) return;
+    showMark(view, content(), words);
+    getSelection().removeAllRanges();
+  };
   document.addEventListener("selectionchange", offer);
   bar.replaceChildren(...LABELS.map(([label, said]) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: said, className: label });
     button.addEventListener("pointerdown", (event) => event.preventDefault()); // which would undo the selection
-    button.addEventListener("click", async () => {
-      const words = span && { ...span, label };
-      if (!words || !(await mark(words))) return;
-      showMark(view, content(), words);
-      getSelection().removeAllRanges();
-    });
+    button.addEventListener("click", () => take(label));
     return button;
   }));
+  return (label) => {
+    offer(); // a key may come before the browser has told of the selection
+    if (span) take(label);
+    return Boolean(span);
+  };
 }
 
 export function showMark(view, content, { start, end, label }) {
