@@ -1,4 +1,4 @@
-"""What our chat service adds to an engine, against LiteLLM's proxy: CPU-seconds an answer, and latency.
+"""What our chat service adds to an engine, beside LiteLLM and vLLM's router: CPU-seconds an answer, and latency.
 
     python -m benchmarks.serving            # all parts; or some by name: load latency features real soak
     python -m benchmarks.serving --json F   # keeps the figures too, for benchmarks.capacity
@@ -16,17 +16,20 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT, machine, markdown
-from benchmarks.serving_parts import Server, chat, fast_engine, litellm
+from benchmarks.serving_parts import Server, chat, fast_engine, litellm, vllm_router
 from thumbwheel.engine import running_engine
 from thumbwheel.settings import settings
 
 PACE = 0.01
 SECONDS = 8.0
+MOST_A_SECOND = 250.0
+"""Above this, engine and load take the machine themselves."""
 WARM_SECONDS = 2.0
 STREAMS = (1, 32, 256)
 AS_SHIPPED = ("guard", "memory", "retrieval")
@@ -79,33 +82,46 @@ def warmed(server: Server) -> Server:
     return server
 
 
+@contextmanager
+def beside_peers(folder: Path) -> Iterator[dict[str, Server]]:
+    """Serve an engine (first) and, before it, our chat without features and the peers, all but the engine warm."""
+    with fast_engine(PACE) as engine, ExitStack() as stack:
+        before = {
+            "ours": chat(engine.url, (), folder, base()),
+            "LiteLLM": litellm(engine.url, folder),
+            "vLLM router": vllm_router(engine.url, folder),
+        }
+        yield {"engine": engine, **{name: warmed(stack.enter_context(one)) for name, one in before.items()}}
+
+
 def load(folder: Path) -> list[Said]:
     """Measure CPU an answer and answers a second at 1, 32 and 256 at once."""
     rows = []
-    with fast_engine(PACE) as engine, chat(engine.url, (), folder, base()) as ours, litellm(engine.url, folder) as peer:
-        warmed(ours), warmed(peer)
+    with beside_peers(folder) as servers:
+        servers.pop("engine")
         for stream in (True, False):
             for streams in STREAMS:
-                both = {name: loaded(one, stream, streams=streams) for name, one in (("ours", ours), ("peer", peer))}
-                rows += [{"server": name, **said} for name, said in both.items()]
-                _print_load(streams, stream, both)
+                said = {name: loaded(one, stream, streams=streams) for name, one in servers.items()}
+                rows += [{"server": name, **one} for name, one in said.items()]
+                _print_load(streams, stream, {name: one["cpu_ms"] for name, one in said.items()})
     return rows
 
 
-def _print_load(streams: int, stream: bool, both: dict[str, Said]) -> None:
-    ours, peer = both["ours"]["cpu_ms"], both["peer"]["cpu_ms"]
-    rates = f"{1000 / ours:.0f} against {1000 / peer:.0f}"
-    print(f"| {kind(stream)}, {streams} at once | {ours:.2f} | {peer:.2f} | {rates} | {peer / ours:.1f}× |", flush=True)
+def _print_load(streams: int, stream: bool, costs: dict[str, float]) -> None:
+    ours, litellm, router = (costs[name] for name in ("ours", "LiteLLM", "vLLM router"))
+    cells = [f"{kind(stream)}, {streams} at once", f"{ours:.2f}", f"{litellm:.2f}", f"{router:.2f}"]
+    rates = f"{1000 / ours:.0f}, {1000 / litellm:.0f}, {1000 / router:.0f}"
+    print("| " + " | ".join([*cells, rates, f"{litellm / ours:.1f}×"]) + " |", flush=True)
 
 
 def latency(folder: Path) -> list[Said]:
     """Measure what is added to the time to the first words and to the end, at half of what one core carries."""
     rows = []
-    with fast_engine(PACE) as engine, chat(engine.url, (), folder, base()) as ours, litellm(engine.url, folder) as peer:
-        warmed(ours), warmed(peer)
+    with beside_peers(folder) as servers:
+        engine = servers.pop("engine")
         for stream in (True, False):
-            for name, server in (("ours", ours), ("peer", peer)):
-                rate = 500 / loaded(server, stream, streams=32)["cpu_ms"]
+            for name, server in servers.items():
+                rate = min(500 / loaded(server, stream, streams=32)["cpu_ms"], MOST_A_SECOND)
                 alone, through = (loaded(one, stream, rate=rate) for one in (engine, server))
                 rows.append({"server": name, "alone": alone, **through})
                 print("| " + " | ".join([name, kind(stream), f"{rate:.0f}", *added(alone, through)]) + " |", flush=True)
@@ -176,9 +192,10 @@ def _headed(part: Callable[[Path], list[Said]], heading: Sequence[str]) -> Calla
     return headed
 
 
+LOAD = ("load", "ours, ms CPU", "LiteLLM", "vLLM's router", "answers a second and core", "LiteLLM / ours")
 ADDED = ("first p50", "first p99", "end p50", "end p99, ms")
 PARTS = {
-    "load": _headed(load, ("load", "ours, ms CPU", "LiteLLM, ms CPU", "answers a second and core", "ratio")),
+    "load": _headed(load, LOAD),
     "latency": _headed(latency, ("server", "answer", "a second", *ADDED)),
     "features": _headed(features, ("on", "streamed, ms CPU", "whole, ms CPU")),
     "real": _headed(real, ("on", "answer", *ADDED)),

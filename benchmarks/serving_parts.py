@@ -1,4 +1,4 @@
-"""Start what `benchmarks.serving` measures: engine, chat service, and the peer, each a process tree of its own."""
+"""Start what `benchmarks.serving` measures: engine, chat service and peers, each a process tree of its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from thumbwheel.settings import settings
 
 READY_SECONDS = 180
 LITELLM = ("litellm[proxy]==1.108.7", "uvloop", "httptools")
+VLLM_ROUTER = ("vllm-router==0.1.17",)
 UNLIMITED = {
     "limits": {"store": "process", "tiers": {"anonymous": {"per_second": 1e6, "burst": 10_000_000}}},
     "admission": {"answers": 512, "waiting": 1024},
@@ -111,6 +112,26 @@ def litellm(engine: str, folder: Path) -> Iterator[Server]:
     with _running(
         [*command, "--host", "127.0.0.1", "--num_workers", "1"], port, "/health/liveliness", environment
     ) as pid:
+        yield Server(f"http://127.0.0.1:{port}/v1/chat/completions", "model", pid)
+
+
+@contextmanager
+def vllm_router(engine: str, folder: Path) -> Iterator[Server]:
+    """Serve vLLM's router before an engine: it chooses among engines and passes bytes on, and is no proxy of chats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, metrics, python = free_port(), free_port(), Path(peer_python("vllm-router", VLLM_ROUTER))
+    command = [
+        str(python.with_name("vllm-router")),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--policy",
+        "round_robin",
+    ]
+    command += ["--worker-urls", engine.removesuffix("/v1/chat/completions"), "--prometheus-port", str(metrics)]
+    command += ["--log-level", "error", "--max-concurrent-requests", "1024"]
+    with _running(command, port, "/health", {}) as pid:
         yield Server(f"http://127.0.0.1:{port}/v1/chat/completions", "model", pid)
 
 
