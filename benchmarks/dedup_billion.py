@@ -23,7 +23,8 @@ from stages.duplicates.clusters import Sketch, forest, link_within, sorted_bands
 from stages.duplicates.dedup_params import DedupParams
 from stages.duplicates.documents import fold_table
 from stages.duplicates.folding import Folded, joined_rows
-from stages.duplicates.minhash import band_keys, gram_sets
+from stages.duplicates.grams import gram_sets
+from stages.duplicates.minhash import band_keys
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ from numba import njit
 
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.folding import Folded
-from stages.duplicates.minhash import GramSets, band_keys, common, gram_sets
+from stages.duplicates.grams import GramSets, apart, common, gram_sets, set_of
+from stages.duplicates.minhash import band_keys
 
 
 class Sketch(NamedTuple):
@@ -38,6 +39,8 @@ class Known(NamedTuple):
 
     base: int
     folded: Folded
+    sets: GramSets
+    """Their n-grams, or some of them; what is missing is made where it is needed."""
     sorted_keys: np.ndarray
     orders: np.ndarray
 
@@ -68,18 +71,25 @@ def link_within(some: Sketch, sets: GramSets, base: int, parents: np.ndarray, th
     count = 0
     for band in range(len(some.orders)):
         count = _link_band(
-            some.keys, some.orders[band], band, base, *sets, threshold, parents, links, heads, edges, count
+            some.keys, some.orders[band], band, base, sets, threshold, parents, links, heads, edges, count
         )
     return edges[:count]
 
 
-def link_known(some: Sketch, base: int, known: Known, parents: np.ndarray, words: int, threshold: float) -> np.ndarray:
-    """Join the rows of a sketch with rows sketched before; return the pairs that joined clusters, shape (pairs, 2)."""
-    places = np.stack([np.searchsorted(known.sorted_keys[b], some.keys[:, b]) for b in range(some.keys.shape[1])])
+def link_known(
+    some: Sketch, sets: GramSets, base: int, known: Known, parents: np.ndarray, words: int, threshold: float
+) -> np.ndarray:
+    """Join the rows of a sketch with rows sketched before; return the pairs that joined clusters, shape (pairs, 2).
+
+    `sets` holds n-grams of the new rows, or of some of them.
+    """
+    places = np.empty_like(some.orders)
+    for found, order, keys, sorted_keys in zip(places, some.orders, some.keys.T, known.sorted_keys, strict=True):
+        found[order] = np.searchsorted(sorted_keys, keys[order])  # in order, so that the search stays in the cache
     old, new = np.zeros(len(known.folded), np.bool_), np.zeros(len(some.folded), np.bool_)
     _mark_met(some.keys, places, known.sorted_keys, known.orders, new, old)
-    sets = gram_sets(some.folded, np.flatnonzero(new), words)
-    known_sets = gram_sets(known.folded, np.flatnonzero(old), words)
+    more = gram_sets(some.folded, sets.missing(np.flatnonzero(new)), words)
+    known_more = gram_sets(known.folded, known.sets.missing(np.flatnonzero(old)), words)
     edges = np.empty((len(some.folded) + len(known.folded), 2), np.int64)
     met = np.zeros(len(known.folded), np.int32)
     count = _link_known(
@@ -89,8 +99,10 @@ def link_known(some: Sketch, base: int, known: Known, parents: np.ndarray, words
         known.orders,
         base,
         known.base,
-        *sets,
-        *known_sets,
+        sets,
+        more,
+        known.sets,
+        known_more,
         threshold,
         parents,
         met,
@@ -142,12 +154,13 @@ def _join(parents: np.ndarray, a: int, b: int, edges: np.ndarray, count: int) ->
 
 
 @njit(cache=True, nogil=True)
-def _similar(a: np.ndarray, b: np.ndarray, threshold: float) -> bool:
-    """Return whether the Jaccard similarity of two sorted sets reaches the threshold."""
+def _similar(a: np.ndarray, b: np.ndarray, marks_a: np.ndarray, marks_b: np.ndarray, threshold: float) -> bool:
+    """Return whether the Jaccard similarity of two sorted sets reaches the threshold; marks: see `GramSets`."""
     size = len(a) + len(b)
-    if min(len(a), len(b)) < threshold * max(len(a), len(b)) - 1e-6:
+    enough = threshold / (1 + threshold) * size - 1e-6
+    if min(len(a), len(b)) < enough or len(a) - apart(marks_a, marks_b) < enough:
         return False
-    shared = common(a, b, int(threshold / (1 + threshold) * size - 1e-6))
+    shared = common(a, b, int(enough))
     return size == 0 or shared / (size - shared) >= threshold
 
 
@@ -157,9 +170,7 @@ def _link_band(
     order: np.ndarray,
     band: int,
     base: int,
-    grams: np.ndarray,
-    begins: np.ndarray,
-    sizes: np.ndarray,
+    sets: GramSets,
     threshold: float,
     parents: np.ndarray,
     links: np.ndarray,
@@ -182,17 +193,15 @@ def _link_band(
         own = -1
         for g in range(groups):
             other = heads[g]
-            apart = _root(parents, base + row) != _root(parents, base + other)
-            while apart and other >= 0:
+            joined = _root(parents, base + row) == _root(parents, base + other)
+            while not joined and other >= 0:
                 if not _met_before(keys, row, other, band) and _similar(
-                    grams[begins[row] : begins[row] + sizes[row]],
-                    grams[begins[other] : begins[other] + sizes[other]],
-                    threshold,
+                    set_of(row, sets), set_of(other, sets), sets.marks[row], sets.marks[other], threshold
                 ):
                     count = _join(parents, base + row, base + other, edges, count)
-                    apart = False
+                    joined = True
                 other = links[other]
-            if not apart and own < 0:
+            if joined and own < 0:
                 own = g
         if own < 0:
             own = groups
@@ -234,12 +243,10 @@ def _link_known(
     orders: np.ndarray,
     base: int,
     known_base: int,
-    grams: np.ndarray,
-    begins: np.ndarray,
-    sizes: np.ndarray,
-    known_grams: np.ndarray,
-    known_begins: np.ndarray,
-    known_sizes: np.ndarray,
+    sets: GramSets,
+    more: GramSets,
+    known_sets: GramSets,
+    known_more: GramSets,
     threshold: float,
     parents: np.ndarray,
     met: np.ndarray,
@@ -248,7 +255,7 @@ def _link_known(
     """Join similar rows, new and old, that share a band; `met` is zero, and has room for every old row."""
     count = 0
     for row in range(len(keys)):
-        mine = grams[begins[row] : begins[row] + sizes[row]]
+        mine = sets if sets.sizes[row] else more
         for band in range(keys.shape[1]):
             place = places[band, row]
             while place < known_keys.shape[1] and known_keys[band, place] == keys[row, band]:
@@ -257,9 +264,10 @@ def _link_known(
                 if met[other] == row + 1:
                     continue
                 met[other] = row + 1
-                theirs = known_grams[known_begins[other] : known_begins[other] + known_sizes[other]]
-                apart = _root(parents, base + row) != _root(parents, known_base + other)
-                if apart and _similar(mine, theirs, threshold):
+                theirs = known_sets if known_sets.sizes[other] else known_more
+                if _root(parents, base + row) != _root(parents, known_base + other) and _similar(
+                    set_of(row, mine), set_of(other, theirs), mine.marks[row], theirs.marks[other], threshold
+                ):
                     count = _join(parents, base + row, known_base + other, edges, count)
     return count
 

@@ -1,9 +1,9 @@
 """All documents seen so far with what linking needs of them, so that a batch is compared with history, not redone.
 
-A history is a list of segments, one a batch, that never change: folded text, band keys in sorted order, and the pairs
-that joined clusters. On disk, a segment is a folder that is moved into its place whole, and `head.json`, replaced last,
-says which segments count: killed at any point, the next run finds the history of before. It is a cache: with it and
-without it the clusters are the same, and it may be deleted at any time.
+A history is a list of segments, one a batch, that never change: folded text, the n-grams of what was ever compared,
+band keys in sorted order, and the pairs that joined clusters. On disk, a segment is a folder that is moved into its
+place whole, and `head.json`, replaced last, says which segments count: killed at any point, the next run finds the
+history of before. It is a cache: with it and without it the clusters are the same, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import pyarrow as pa
 from stages.duplicates.clusters import Known, Sketch, forest, link_known, link_within, roots, sketch, with_company
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.documents import bytes_of
-from stages.duplicates.folding import Folded, equal_rows, joined, joined_rows
-from stages.duplicates.minhash import GramSets, gram_sets, row_keys, similarities
+from stages.duplicates.folding import Folded, equal_rows, joined_rows
+from stages.duplicates.grams import GramSets, gram_sets, joined_sets, no_sets, picked_sets, similarities
+from stages.duplicates.minhash import row_keys
 from thumbwheel.lake import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "1 affine32"
+FORMAT = "2 affine32"
 """Version of what the files hold, and the scheme of the permutations."""
 MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
@@ -70,7 +71,6 @@ class History:
         self.params, self.threshold = params, threshold
         self.segments = list(segments)
         self.measured = measured
-        self._compared: tuple[int, GramSets] | None = None
 
     @property
     def size(self) -> int:
@@ -80,7 +80,7 @@ class History:
     def forget(self) -> None:
         """Begin anew."""
         self.segments.clear()
-        self.measured, self._compared = NOTHING_MEASURED, None
+        self.measured = NOTHING_MEASURED
 
     def find(self, ids: np.ndarray) -> np.ndarray:
         """Return the document of each row id, shape (rows, 2) as `id_keys` makes them, -1 where it was never added."""
@@ -99,23 +99,23 @@ class History:
         documents = self._find_equal(folded, keys)
         fresh, documents = _number(folded, keys, documents, self.size)
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
-        some, within = self.link(joined_rows(folded, fresh), base, parents)
+        some, sets, within = self.link(joined_rows(folded, fresh), base, parents)
         edges = [within]
         for known_base, segment in self._numbered():
-            known = Known(known_base, _folded(segment), segment["band_keys"], segment["band_orders"])
-            edges.append(link_known(some, base, known, parents, self.params.words, self.threshold))
-        self.segments.append(_segment(some, keys[fresh], ids, documents, np.concatenate(edges)))
+            known = Known(known_base, _folded(segment), _sets(segment), segment["band_keys"], segment["band_orders"])
+            edges.append(link_known(some, sets, base, known, parents, self.params.words, self.threshold))
+        self.segments.append(_segment(some, sets, keys[fresh], ids, documents, np.concatenate(edges)))
         return documents
 
-    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, GramSets, np.ndarray]:
         """Sketch the documents of a batch, numbered from `base` on, and return the pairs that join their clusters.
 
-        `parents` is the union-find forest of all documents, and may be changed.
+        The sets in between are of the rows that were compared, as far as this process has them. `parents` is the
+        union-find forest of all documents, and may be changed.
         """
         some = sketch(folded, self.params)
         sets = gram_sets(folded, with_company(some.keys, some.orders), self.params.words)
-        self._compared = (base, sets)
-        return some, link_within(some, sets, base, parents, self.threshold)
+        return some, sets, link_within(some, sets, base, parents, self.threshold)
 
     def edges(self) -> np.ndarray:
         """Return the pairs of documents that join all clusters, shape (pairs, 2)."""
@@ -135,15 +135,16 @@ class History:
 
     def _measure(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         needed, places = np.unique(np.concatenate((left, right)), return_inverse=True)
-        base, sets = self._compared or (self.size, None)
-        if sets and needed.min(initial=self.size) >= base and sets.sizes[needed - base].all():
-            return similarities(sets, left - base, sets, right - base)
-        some = [
-            joined_rows(_folded(segment), needed[(needed >= first) & (needed < first + size)] - first)
-            for first, segment in self._numbered()
-            if (size := len(segment["text_at"]) - 1)
+        there = [
+            (base, segment, rows - base)
+            for base, segment in self._numbered()
+            if len(rows := needed[(needed >= base) & (needed < base + len(segment["text_at"]) - 1)])
         ]
-        sets = gram_sets(joined(some), np.arange(len(needed)), self.params.words)
+        if len(there) == 1 and not len(_sets(there[0][1]).missing(there[0][2])):
+            base, sets = there[0][0], _sets(there[0][1])
+            return similarities(sets, left - base, sets, right - base)
+        picked = [picked_sets(_folded(one), _sets(one), rows, self.params.words) for _, one, rows in there]
+        sets = joined_sets(picked) if picked else no_sets(0)
         return similarities(sets, places[: len(left)], sets, places[len(left) :])
 
     def _numbered(self) -> Iterator[tuple[int, Segment]]:
@@ -239,20 +240,25 @@ def _sweep(folder: Path, names: Collection[str]) -> None:
 
 NAMES = (
     *("text", "text_at", "text_keys", "text_rows"),
+    *("grams", "gram_begins", "gram_sizes", "gram_marks"),
     *("band_keys", "band_orders"),
     *("id_keys", "id_checks", "id_rows"),
     "edges",
 )
-"""Folded text, where its rows begin, their hashes in order and whose they are; band keys in order and whose they are;
-row ids, in two halves and in the order of the first, and their documents; pairs of documents that joined clusters."""
+"""Folded text, where its rows begin, their hashes in order and whose they are; n-grams, see `GramSets`; band keys in
+order and whose they are; row ids, in two halves and in the order of the first, and their documents; pairs of documents
+that joined clusters."""
 
 
-def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray) -> Segment:
+def _segment(
+    some: Sketch, sets: GramSets, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray
+) -> Segment:
     by_text, by_id = np.argsort(keys), np.argsort(ids[:, 0])
     arrays = (
         *some.folded,
         keys[by_text],
         by_text,
+        *sets,
         some.sorted_keys,
         some.orders,
         ids[by_id, 0],
@@ -265,6 +271,10 @@ def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndar
 
 def _folded(segment: Segment) -> Folded:
     return Folded(segment["text"], segment["text_at"])
+
+
+def _sets(segment: Segment) -> GramSets:
+    return GramSets(segment["grams"], segment["gram_begins"], segment["gram_sizes"], segment["gram_marks"])
 
 
 def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,8 @@ from stages.duplicates.clusters import Sketch, forest, link_within, roots, sorte
 from stages.duplicates.dedup_history import History
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.folding import Folded, joined, joined_rows
-from stages.duplicates.minhash import band_keys, gram_sets
+from stages.duplicates.grams import GramSets, gram_sets, no_sets
+from stages.duplicates.minhash import band_keys
 
 SHARDS = 16
 """Shards that a process's own rows are cut into."""
@@ -27,11 +28,11 @@ SHARDS = 16
 class RayHistory(History):
     """A history whose batches are sketched and linked on Ray."""
 
-    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
-        """Sketch and link a batch; see `History.link`."""
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, GramSets, np.ndarray]:
+        """Sketch and link a batch; see `History.link`. The sets stay where they were made."""
         shards = [joined_rows(folded, rows) for rows in np.array_split(np.arange(len(folded)), SHARDS)]
         keys, edges = link_on_ray(shards, self.params, self.threshold)
-        return Sketch(folded, keys, sorted_bands(keys)), edges + base
+        return Sketch(folded, keys, sorted_bands(keys)), no_sets(len(folded)), edges + base
 
 
 def link_on_ray(shards: Sequence[Folded], params: SketchParams, threshold: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """What a word is, in the scripts of the world, and the hashed n-grams of words by which rows are compared.
 
-This is the definition, in plain Python; `folding.py` and `minhash.py` do the same to whole columns.
+This is the definition, in plain Python; `folding.py` and `grams.py` do the same to whole columns.
 """
 
 from __future__ import annotations

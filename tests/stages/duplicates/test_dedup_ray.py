@@ -49,7 +49,7 @@ def test_the_clusters_are_those_of_one_process() -> None:
 
 def clusters_in_process(rows: list[str]) -> np.ndarray:
     from stages.duplicates.clusters import forest, link_within, roots, sketch, with_company
-    from stages.duplicates.minhash import gram_sets
+    from stages.duplicates.grams import gram_sets
 
     some = sketch(folded([[("", text)] for text in rows]), PARAMS.sketch)
     sets = gram_sets(some.folded, with_company(some.keys, some.orders), PARAMS.words)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from stages.duplicates.clusters import forest, link_within, roots, sketch, with_company
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.folding import Folded
-from stages.duplicates.minhash import band_keys, gram_sets, row_keys, signatures, similarities
+from stages.duplicates.grams import gram_sets
+from stages.duplicates.minhash import band_keys, row_keys, signatures
 from stages.duplicates.words import Parts, fold, jaccard, shingles
 
 PARAMS = SketchParams(words=5, permutations=128, bands=25, rows=5, seed=1)
@@ -27,26 +28,6 @@ def folded(rows: Sequence[Parts]) -> Folded:
     data = [fold(parts) for parts in rows]
     at = np.cumsum([0, *map(len, data)], dtype=np.int64)
     return Folded(np.frombuffer(b"".join(data), np.uint8).copy(), at)
-
-
-def members(rows: Sequence[Parts], words: int = 5) -> list[set[bytes]]:
-    """Return the n-grams of each row by the kernel."""
-    sets = gram_sets(folded(rows), np.arange(len(rows)), words)
-    ranges = zip(sets.begins, sets.begins + sets.sizes, strict=True)
-    return [{gram.tobytes() for gram in sets.grams[a:b]} for a, b in ranges]
-
-
-@given(ROWS, st.integers(1, 7))
-def test_the_kernels_n_grams_are_those_of_the_definition(rows: list[Parts], words: int) -> None:
-    assert members(rows, words) == [set(shingles(parts, words)) for parts in rows]
-
-
-@given(ROWS)
-def test_sets_are_sorted_and_hold_nothing_twice(rows: list[Parts]) -> None:
-    sets = gram_sets(folded(rows), np.arange(len(rows)), 2)
-    for begin, size in zip(sets.begins, sets.sizes, strict=True):
-        grams = sets.grams[begin : begin + size]
-        assert (grams[1:] > grams[:-1]).all()
 
 
 @settings(max_examples=50)
@@ -73,16 +54,6 @@ def test_band_keys_are_equal_where_and_only_where_the_bands_are(rows: list[Parts
     for i in range(len(rows)):
         for j in range(i):
             assert ((keys[i] == keys[j]) == (bands[i] == bands[j]).all(axis=1)).all()
-
-
-@given(ROWS)
-def test_similarities_are_those_of_the_definition(rows: list[Parts]) -> None:
-    left, right = map(np.ravel, np.indices((len(rows), len(rows))))
-    sets = gram_sets(folded(rows), np.arange(len(rows)), 2)
-    grams = [shingles(parts, 2) for parts in rows]
-    assert similarities(sets, left, sets, right).tolist() == [
-        jaccard(grams[i], grams[j]) for i, j in zip(left, right, strict=True)
-    ]
 
 
 @given(st.lists(st.binary(max_size=20), max_size=8), st.integers(0, 2**63))
