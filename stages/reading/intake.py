@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from stages.reading.containers import Fault, Record
 from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
+from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.plain import plain_chat
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
@@ -23,7 +25,7 @@ from thumbwheel.records import (
     MESSAGES,
     PREFERENCE,
     QUARANTINE,
-    conversation_id,
+    fold,
     preference_id,
     user_hash,
 )
@@ -67,20 +69,38 @@ class Intake:
         self.salt = params.user_salt.encode()
         self.place = f'{{"file": {json.dumps(file)}, "row": '
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
+        self.folded: list[list[bytes]] = []
         self.read = self.mended = self.characters = 0
 
     def take(self, records: Iterable[Record]) -> Iterator[Batches]:
         """Take in records and hand on their rows, batch by batch, and at the end what is left."""
         for record in records:
             self.read += 1
-            try:
-                for item in self._items(record):
-                    self._accept(item, record.row)
-            except Misfit as misfit:
-                self._turn_away(misfit, record)
+            if not self._accept_plain(record):
+                self._take_one(record)
             if self.characters > BATCH_CHARACTERS or self.read % BATCH_ROWS == 0:
                 yield self._hand_on()
         yield self._hand_on()
+
+    def _take_one(self, record: Record) -> None:
+        try:
+            for item in self._items(record):
+                self._accept(item, record.row)
+        except Misfit as misfit:
+            self._turn_away(misfit, record)
+
+    def _accept_plain(self, record: Record) -> bool:
+        """Accept a record that is plainly fit; tell whether it was, and let any other be."""
+        if self.refused.marks or self.source.kind == "preference":
+            return False
+        if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(record.value, self.source):
+            return False
+        characters = sum([len(message["content"]) for message in plain.messages])
+        if characters > self.params.max_characters:
+            return False
+        self.characters += characters
+        self._add_chat(Chat(plain.messages, record.value), plain.folded, record.row, False)
+        return True
 
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
@@ -104,16 +124,23 @@ class Intake:
             raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
         self.characters += characters
         if isinstance(mended, Chat):
-            table, accepted = "conversations", self._conversation(mended, row, mended is not item)
+            folded = [fold(message["content"]) for message in mended.messages]
+            self._add_chat(mended, folded, row, mended is not item)
         else:
-            table, accepted = "preferences", self._preference(mended)
-        self.rows[table].append(accepted)
-        self.rows["origins"].append((accepted[0], table, self.file, row))
+            accepted = self._preference(mended)
+            self.rows["preferences"].append(accepted)
+            self.rows["origins"].append((accepted[0], "preferences", self.file, row))
+
+    def _add_chat(self, chat: Chat, folded: list[bytes], row: int, is_mended: bool) -> None:
+        self.folded.append(folded)
+        self.rows["conversations"].append(self._conversation(chat, row, is_mended))
+        self.rows["origins"].append((None, "conversations", self.file, row))
 
     def _conversation(self, chat: Chat, row: int, is_mended: bool) -> tuple[Any, ...]:
+        """Return the columns of a conversation; its id comes when the batch is handed on."""
         said, source = chat.record, self.source
         return (
-            conversation_id(chat.messages),
+            None,
             chat.messages,
             source.name,
             _word(said, "licence", "license") or source.licence,
@@ -155,10 +182,21 @@ class Intake:
         self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
 
     def _hand_on(self) -> Batches:
+        self._identify()
         batches = {name: to_batch(rows, SCHEMAS[name]) for name, rows in self.rows.items() if rows}
         self.rows = {name: [] for name in SCHEMAS}
+        self.folded = []
         self.characters = 0
         return batches
+
+
+    def _identify(self) -> None:
+        """Give the conversations, and the origins that wait for them, their ids."""
+        chats, origins = self.rows["conversations"], self.rows["origins"]
+        ids = list(conversation_ids([chat[1] for chat in chats], self.folded))
+        waiting = iter(ids)
+        self.rows["conversations"] = [(id, *chat[1:]) for id, chat in zip(ids, chats, strict=True)]
+        self.rows["origins"] = [(next(waiting), *origin[1:]) if origin[0] is None else origin for origin in origins]
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from thumbwheel.params import Params
@@ -38,8 +38,16 @@ def mend(text: str) -> str:
 def suspicious(text: str) -> bool:
     """Tell whether ftfy could find mojibake in a text: a cheap condition that whatever it finds must meet."""
     runs = text.encode("utf-8", "surrogatepass").translate(BLANKED).split()
-    foreign = b" ".join([*runs, b""]).decode("utf-8", "surrogatepass")
-    return all(pattern.search(foreign) for pattern in _patterns())
+    signs = set(map(_signs, runs))
+    return any(first for first, _ in signs) and any(second for _, second in signs)
+
+
+@lru_cache(1 << 14)
+def _signs(run: bytes) -> tuple[bool, bool]:
+    """Tell which of the two conditions a run of characters beyond ASCII meets; the same few runs come all the time."""
+    first, second = _patterns()
+    foreign = f"{run.decode('utf-8', 'surrogatepass')} "
+    return first.search(foreign) is not None, second.search(foreign) is not None
 
 
 def language_of(texts: list[str], params: LanguageParams) -> str | None:
