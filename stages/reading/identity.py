@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,35 +21,39 @@ AT_ONCE = 128
 """Conversations whose texts are squeezed together; of so many the bytes still lie in the processor's cache."""
 
 
-def conversation_ids(conversations: Sequence[Messages], folded: Sequence[Sequence[bytes]]) -> Iterator[str]:
-    """Yield the identity of each conversation; `folded` holds the contents of its messages by `records.fold`."""
+def conversation_ids(conversations: Sequence[Messages], folded: Sequence[Sequence[bytes]]) -> list[str]:
+    """Return the identity of each conversation; `folded` holds the contents of its messages by `records.fold`."""
+    ids: list[str] = []
     for start in range(0, len(conversations), AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        texts = squeezed([text for texts in folded[some] for text in texts])
-        for messages in conversations[some]:
-            said: list[bytes] = []
-            for message in messages:
-                said.append(HEADS[message["role"]])
-                said += next(texts)
-            yield hashlib.sha256(b"".join(said)).hexdigest()
+        ids += _ids(conversations[some], squeezed([text for texts in folded[some] for text in texts]))
+    return ids
 
 
-def squeezed(texts: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each text with its blanks in a row made one, and none at its ends; before it its length, in 8 bytes."""
-    if not texts:
-        return
+def _ids(conversations: Sequence[Messages], texts: Sequence[bytes]) -> Iterator[str]:
+    heads = [HEADS[message["role"]] for messages in conversations for message in messages]
+    sizes = [len(text).to_bytes(8, "big") for text in texts]
+    said = list(chain.from_iterable(zip(heads, sizes, texts, strict=True)))
+    start = 0
+    for messages in conversations:
+        end = start + 3 * len(messages)
+        yield hashlib.sha256(b"".join(said[start:end])).hexdigest()
+        start = end
+
+
+def squeezed(texts: Sequence[bytes]) -> list[bytes]:
+    """Return each text with its blanks in a row made one, and none at its ends."""
     joined = np.frombuffer(b"".join(texts), np.uint8)
     ends = np.cumsum([len(text) for text in texts])
+    if not len(joined):
+        return list(texts)
     dropped = _needless(joined, ends)
-    kept = joined[~dropped].tobytes()
+    kept = joined[~dropped]
     ends -= np.searchsorted(np.flatnonzero(dropped), ends)
-    start = 0
-    for end in ends.tolist():
-        text = kept[start:end]
-        if text.endswith(b" "):
-            text = text[:-1]
-        yield len(text).to_bytes(8, "big"), text
-        start = end
+    starts = np.concatenate([[0], ends[:-1]])
+    trailing = (ends > starts) & (kept[ends - 1] == BLANK)
+    data = kept.tobytes()
+    return [data[start:end] for start, end in zip(starts.tolist(), (ends - trailing).tolist(), strict=True)]
 
 
 def _needless(joined: Any, ends: Any) -> Any:

@@ -193,7 +193,7 @@ class Intake:
     def _identify(self) -> None:
         """Give the conversations, and the origins that wait for them, their ids."""
         chats, origins = self.rows["conversations"], self.rows["origins"]
-        ids = list(conversation_ids([chat[1] for chat in chats], self.folded))
+        ids = conversation_ids([chat[1] for chat in chats], self.folded)
         waiting = iter(ids)
         self.rows["conversations"] = [(id, *chat[1:]) for id, chat in zip(ids, chats, strict=True)]
         self.rows["origins"] = [(next(waiting), *origin[1:]) if origin[0] is None else origin for origin in origins]

@@ -30,9 +30,17 @@ def mend(text: str) -> str:
     """
     if text.isascii() or not suspicious(text):
         return text
+    return "\n".join(
+        line if line.isascii() or not suspicious(line) else _mend_line(line) for line in text.split("\n")
+    )
+
+
+@lru_cache(1024)
+def _mend_line(line: str) -> str:
+    """Return what ftfy makes of a line; a passage that is bad comes again and again, asked about in other words."""
     from ftfy import fix_encoding
 
-    return "\n".join(fix_encoding(line) for line in text.split("\n"))
+    return fix_encoding(line)
 
 
 def suspicious(text: str) -> bool:
