@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
@@ -44,7 +44,7 @@ class Record(NamedTuple):
     value: Any
 
 
-def read_lines(stream: IO[bytes], first: int = 0) -> Iterator[Record]:
+def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:
     """One JSON value a line; a line that is none is a `Fault`, and the lines after it still count."""
     for row, line in enumerate(stream, first):
         if not line.isspace():

@@ -15,7 +15,7 @@ from stages.reading.containers import Fault, Record
 from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
 from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
-from stages.reading.plain import plain_chat
+from stages.reading.plain import Plain, plain_chat
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
@@ -93,13 +93,12 @@ class Intake:
         """Accept a record that is plainly fit; tell whether it was, and let any other be."""
         if self.refused.marks or self.source.kind == "preference":
             return False
-        if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(record.value, self.source):
+        if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(plain.record, self.source):
             return False
-        characters = sum([len(message["content"]) for message in plain.messages])
-        if characters > self.params.max_characters:
+        if (characters := _characters(plain)) > self.params.max_characters:
             return False
         self.characters += characters
-        self._add_chat(Chat(plain.messages, record.value), plain.folded, record.row, False)
+        self._add_chat(plain, plain.folded, record.row, False)
         return True
 
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
@@ -131,23 +130,23 @@ class Intake:
             self.rows["preferences"].append(accepted)
             self.rows["origins"].append((accepted[0], "preferences", self.file, row))
 
-    def _add_chat(self, chat: Chat, folded: list[bytes], row: int, is_mended: bool) -> None:
+    def _add_chat(self, chat: Chat | Plain, folded: list[bytes], row: int, is_mended: bool) -> None:
         self.folded.append(folded)
         self.rows["conversations"].append(self._conversation(chat, row, is_mended))
         self.rows["origins"].append((None, "conversations", self.file, row))
 
-    def _conversation(self, chat: Chat, row: int, is_mended: bool) -> tuple[Any, ...]:
+    def _conversation(self, chat: Chat | Plain, row: int, is_mended: bool) -> tuple[Any, ...]:
         """Return the columns of a conversation; its id comes when the batch is handed on."""
         said, source = chat.record, self.source
         return (
             None,
             chat.messages,
             source.name,
-            _word(said, "licence", "license") or source.licence,
-            _word(said, "lang", "language") or self._language(chat.messages),
-            _word(said, "topic", "category"),
-            user_of(said, self.salt),
-            _moment(said),
+            (said and _word(said, "licence", "license")) or source.licence,
+            (said and _word(said, "lang", "language")) or self._language(chat.messages),
+            _word(said, "topic", "category") if said else None,
+            user_of(said, self.salt) if said else None,
+            _moment(said) if said else None,
             True,
             f"{self.place}{row}{MENDED if is_mended else ''}}}",
         )
@@ -252,10 +251,10 @@ def _with_contents(messages: Messages, contents: list[str]) -> Messages:
     return [{"role": m["role"], "content": content} for m, content in zip(messages, contents, strict=True)]
 
 
-def _characters(item: Chat | Pair) -> int:
-    if isinstance(item, Chat):
-        return sum([len(message["content"]) for message in item.messages])
-    return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
+def _characters(item: Chat | Plain | Pair) -> int:
+    if isinstance(item, Pair):
+        return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
+    return sum([len(message["content"]) for message in item.messages])
 
 
 def _consent(record: Mapping[str, Any], source: Source) -> bool:

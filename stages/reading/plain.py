@@ -23,21 +23,29 @@ from stages.reading.identity import MARK, MARKED
 from stages.reading.mend import suspicious
 from thumbwheel.records import fold
 
+NOTHING: Mapping[str, Any] = {}
 REPLACEMENT = "\ufffd"
 
 
+TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
+TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
+"""Keys under which a record says more of itself than its messages."""
+
+
 class Plain(NamedTuple):
-    """A conversation and its contents folded, as `thumbwheel.records.fold` folds them."""
+    """A conversation, its contents folded as `thumbwheel.records.fold` does, and its record, empty if it says no more."""
 
     messages: Messages
     folded: list[bytes]
+    record: Mapping[str, Any]
 
 
 def plain_chat(record: Any, format: str) -> Plain | None:
     """Return the conversation of a plain record, None of any other; `format` as `formats.read_record` takes it."""
-    if type(record) is not dict or (reader := reader_of(tuple(record), format)) is None:
+    if type(record) is not dict:
         return None
-    if (messages := reader(record)) is None:
+    reader, tells_more = reader_of(tuple(record), format)
+    if reader is None or (messages := reader(record)) is None:
         return None
     folded = []
     for message in messages:
@@ -48,7 +56,7 @@ def plain_chat(record: Any, format: str) -> Plain | None:
         if MARK in made:
             return None
         folded.append(made)
-    return Plain(messages, folded)
+    return Plain(messages, folded, record if tells_more else NOTHING)
 
 
 def _is_sound(text: str) -> bool:
@@ -64,8 +72,12 @@ Reader = Callable[[Mapping[str, Any]], Messages | None]
 
 
 @lru_cache(1024)
-def reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
-    """Return what reads records of these keys; None where they may be plain in no way that is known here."""
+def reader_of(keys: tuple[Any, ...], format: str) -> tuple[Reader | None, bool]:
+    """Return what reads the messages of records with these keys, if any may be plain, and whether they tell more."""
+    return _reader_of(keys, format), not TOLD.isdisjoint(keys)
+
+
+def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
     try:
         shape = shape_of(dict.fromkeys(keys)) if format == "auto" else format
     except Misfit:
