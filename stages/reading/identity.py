@@ -44,24 +44,23 @@ def _ids(conversations: Sequence[Messages], texts: Sequence[bytes]) -> Iterator[
 def squeezed(texts: Sequence[bytes]) -> list[bytes]:
     """Return each text with its blanks in a row made one, and none at its ends."""
     joined = np.frombuffer(b"".join(texts), np.uint8)
-    ends = np.cumsum([len(text) for text in texts])
     if not len(joined):
         return list(texts)
-    dropped = _needless(joined, ends)
-    kept = joined[~dropped]
-    ends -= np.searchsorted(np.flatnonzero(dropped), ends)
+    ends = np.cumsum([len(text) for text in texts])
+    needed = _needed(joined, np.concatenate([[0], ends[:-1]]))
+    kept = joined[needed]
+    ends -= np.searchsorted(np.flatnonzero(~needed), ends)
     starts = np.concatenate([[0], ends[:-1]])
     trailing = (ends > starts) & (kept[ends - 1] == BLANK)
     data = kept.tobytes()
     return [data[start:end] for start, end in zip(starts.tolist(), (ends - trailing).tolist(), strict=True)]
 
 
-def _needless(joined: Any, ends: Any) -> Any:
-    """Tell of each byte whether it is a blank that follows a blank or begins a text."""
-    blank = joined == BLANK
-    needless = blank.copy()
-    needless[1:] &= blank[:-1]
-    starts = np.concatenate([[0], ends[:-1]])
+def _needed(joined: Any, starts: Any) -> Any:
+    """Tell of each byte that it is no blank, or one that follows another byte of its text."""
+    solid = joined != BLANK
+    needed = solid.copy()
+    needed[1:] |= solid[:-1]
     starts = starts[starts < len(joined)]
-    needless[starts] = blank[starts]
-    return needless
+    needed[starts] = solid[starts]
+    return needed

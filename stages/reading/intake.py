@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -36,6 +36,8 @@ NOBODY = Forgotten()
 MENDED = ', "mended": true'
 """What `meta` says, beside file and row, of a row that held mojibake."""
 PSEUDONYM = re.compile(r"u-[0-9a-f]{16}")
+LANG = 3
+"""Which column of a conversation's row is its language, before its id stands in front."""
 BATCH_ROWS = 8192
 BATCH_CHARACTERS = 4 << 20
 """Rows are handed on when there are so many of them, or of their characters."""
@@ -136,14 +138,13 @@ class Intake:
         self.rows["origins"].append((None, "conversations", self.file, row))
 
     def _conversation(self, chat: Chat | Plain, row: int, is_mended: bool) -> tuple[Any, ...]:
-        """Return the columns of a conversation; its id comes when the batch is handed on."""
+        """Return the columns of a conversation but its id; that comes, with a language not said, once it is handed on."""
         said, source = chat.record, self.source
         return (
-            None,
             chat.messages,
             source.name,
             (said and _word(said, "licence", "license")) or source.licence,
-            (said and _word(said, "lang", "language")) or self._language(chat.messages),
+            _word(said, "lang", "language") if said else None,
             _word(said, "topic", "category") if said else None,
             user_of(said, self.salt) if said else None,
             _moment(said) if said else None,
@@ -181,21 +182,25 @@ class Intake:
         self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
 
     def _hand_on(self) -> Batches:
-        self._identify()
-        batches = {name: to_batch(rows, SCHEMAS[name]) for name, rows in self.rows.items() if rows}
+        batches = {name: to_batch(columns, SCHEMAS[name]) for name, columns in self._columns().items()}
         self.rows = {name: [] for name in SCHEMAS}
         self.folded = []
         self.characters = 0
         return batches
 
+    def _columns(self) -> dict[str, list[Sequence[Any]]]:
+        """Return the rows of each table that has some by columns, with the ids and languages that were put off.
 
-    def _identify(self) -> None:
-        """Give the conversations, and the origins that wait for them, their ids."""
-        chats, origins = self.rows["conversations"], self.rows["origins"]
-        ids = conversation_ids([chat[1] for chat in chats], self.folded)
-        waiting = iter(ids)
-        self.rows["conversations"] = [(id, *chat[1:]) for id, chat in zip(ids, chats, strict=True)]
-        self.rows["origins"] = [(next(waiting), *origin[1:]) if origin[0] is None else origin for origin in origins]
+        What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
+        """
+        columns = {name: list(zip(*rows, strict=True)) for name, rows in self.rows.items() if rows}
+        if chats := columns.get("conversations"):
+            ids = conversation_ids(chats[0], self.folded)
+            waiting = iter(ids)
+            chats[LANG] = [lang or self._language(chat) for lang, chat in zip(chats[LANG], chats[0], strict=True)]
+            chats.insert(0, ids)
+            columns["origins"][0] = [id or next(waiting) for id in columns["origins"][0]]
+        return columns
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:
@@ -218,14 +223,13 @@ def mended_item(item: Chat | Pair) -> Chat | Pair:
     return item._replace(prompt=_with_contents(item.prompt, prompt), chosen=chosen, rejected=rejected)
 
 
-def to_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows, each a tuple in the order of `schema`, as one batch."""
-    columns = zip(*rows, strict=True)
+def to_batch(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return columns in the order of `schema` as one batch."""
     arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.record_batch(arrays, schema=schema)
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind == MESSAGES:
         return _messages_array(values)
     try:

@@ -68,10 +68,15 @@ def language_of(texts: list[str], params: LanguageParams) -> str | None:
     sample = " ".join(" ".join(text[:share] for text in texts).split())[: params.characters]
     if len(sample) < max(1, params.min_characters):
         return None
+    language, confidence = _told(sample)
+    return None if confidence < params.min_confidence else language
+
+
+@lru_cache(1 << 13)
+def _told(sample: str) -> tuple[str | None, float]:
+    """Return the likeliest language of a text and how likely it is; prompts from one template begin alike."""
     labels, confidences = _model().predict(sample, 1, 0.0)
-    if not labels or confidences[0] < params.min_confidence:
-        return None
-    return str(labels[0].removeprefix("__label__"))
+    return (str(labels[0].removeprefix("__label__")), float(confidences[0])) if labels else (None, 0.0)
 
 
 @cache
