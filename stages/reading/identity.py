@@ -44,11 +44,11 @@ def _ids(conversations: Sequence[Messages], texts: Sequence[bytes]) -> Iterator[
 def squeezed(texts: Sequence[bytes]) -> list[bytes]:
     """Return each text with its blanks in a row made one, and none at its ends."""
     joined = np.frombuffer(b"".join(texts), np.uint8)
-    if not len(joined):
-        return list(texts)
-    ends = np.cumsum([len(text) for text in texts])
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     needed = _needed(joined, np.concatenate([[0], ends[:-1]]))
     kept = joined[needed]
+    if not len(kept):
+        return [b""] * len(texts)
     ends -= np.searchsorted(np.flatnonzero(~needed), ends)
     starts = np.concatenate([[0], ends[:-1]])
     trailing = (ends > starts) & (kept[ends - 1] == BLANK)

@@ -93,7 +93,7 @@ class Intake:
 
     def _accept_plain(self, record: Record) -> bool:
         """Accept a record that is plainly fit; tell whether it was, and let any other be."""
-        if self.refused.marks or self.source.kind == "preference":
+        if self.source.kind == "preference" or self._is_refused(record.value):
             return False
         if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(plain.record, self.source):
             return False
@@ -106,7 +106,7 @@ class Intake:
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
             raise Misfit(record.value.reason, record.value.detail)
-        if self.refused.marks and any(map(self.refused.holds, users_of(record.value, self.salt))):
+        if self._is_refused(record.value):
             raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
         found = False
         for item in read_record(record.value, self.source.format):
@@ -115,6 +115,9 @@ class Intake:
                 yield item
         if not found:
             raise Misfit("shape", f"there is no {self.source.kind} in it")
+
+    def _is_refused(self, value: Any) -> bool:
+        return bool(self.refused.marks) and any(map(self.refused.holds, users_of(value, self.salt)))
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
         if not _consent(item.record, self.source):
@@ -138,7 +141,7 @@ class Intake:
         self.rows["origins"].append((None, "conversations", self.file, row))
 
     def _conversation(self, chat: Chat | Plain, row: int, is_mended: bool) -> tuple[Any, ...]:
-        """Return the columns of a conversation but its id; that comes, with a language not said, once it is handed on."""
+        """Return a conversation's columns but its id; that comes, with a language not said, once it is handed on."""
         said, source = chat.record, self.source
         return (
             chat.messages,
@@ -193,6 +196,7 @@ class Intake:
 
         What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
         """
+        columns: dict[str, list[Sequence[Any]]]
         columns = {name: list(zip(*rows, strict=True)) for name, rows in self.rows.items() if rows}
         if chats := columns.get("conversations"):
             ids = conversation_ids(chats[0], self.folded)

