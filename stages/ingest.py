@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from stages.reading.heap import lean
 from stages.reading.intake import SCHEMAS, RowParams
 from stages.reading.sources import Source, observed_files
 from stages.reading.units import Taken, clear_kept, take_in, units_of
@@ -55,13 +56,14 @@ def read_sources(params: IngestParams) -> dict[str, list[Taken]]:
 
 def write_tables(taken: Sequence[Taken]) -> dict[str, TablePin]:
     """Write the rows of all units, in their order, as the newest version of each table."""
-    return {
-        name: write_table(
-            TABLES[name],
-            pa.RecordBatchReader.from_batches(schema, (batch for unit in taken for batch in unit.batches(name))),
-        )
-        for name, schema in SCHEMAS.items()
-    }
+    with lean():
+        return {
+            name: write_table(
+                TABLES[name],
+                pa.RecordBatchReader.from_batches(schema, (batch for unit in taken for batch in unit.batches(name))),
+            )
+            for name, schema in SCHEMAS.items()
+        }
 
 
 def main() -> None:

@@ -257,9 +257,17 @@ LONG_RUN = 64
 """Bytes; where runs are many or long, the whole text is folded at once."""
 
 
+def fold(text: str, table: bytes = FOLDED) -> bytes:
+    """Return `normalise(text)` as UTF-8 with every character of white space as a blank of its own.
+
+    `table` says what is made of each ASCII character.
+    """
+    return (text.encode() if text.isascii() else _folded(text)).translate(table)
+
+
 def _normalised(text: str) -> bytes:
     """Return `normalise(text)` as UTF-8, by way of bytes, in which blanks fold several times faster."""
-    folded = (text.encode() if text.isascii() else _folded(text)).translate(FOLDED)
+    folded = fold(text)
     while b"  " in folded:
         folded = folded.replace(b"  ", b" ")
     return folded.strip(b" ")

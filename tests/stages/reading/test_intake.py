@@ -195,4 +195,4 @@ def test_a_batch_by_its_leaves_is_the_batch_by_its_dictionaries(chats: list[Any]
     expected = to_table([dict(zip(CONVERSATION.names, row, strict=True)) for row in rows], CONVERSATION)
 
     if rows:
-        assert pa.Table.from_batches([to_batch(rows, CONVERSATION)]) == expected
+        assert pa.Table.from_batches([to_batch(zip(*rows, strict=True), CONVERSATION)]) == expected

@@ -1,0 +1,133 @@
+"""The plain record: taken at a glance, it gives what record by record gives; and the common shapes are plain."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.reading.containers import Record
+from stages.reading.heap import lean
+from stages.reading.identity import MARKED, conversation_ids, squeezed
+from stages.reading.intake import Intake
+from stages.reading.plain import in_turn, plain_chat
+from tests.conftest import public_or_skip
+from tests.stages.reading.test_formats import RECORDS
+from tests.stages.reading.test_intake import CHATS, SAID, params, source
+from thumbwheel.records import FOLDED, conversation_id, fold, normalise
+
+ODD = st.sampled_from(
+    ["", " ", "a", "\n\n", "â€™ Ã©", "’", "\x00", "\x7f", "\ufffd", "\ud800", "[{", "A  b", "\xa0", "ﬁ"]
+)
+TEXT = st.text(max_size=8) | st.lists(ODD | st.just("### Response:"), max_size=4).map("".join) | st.none() | st.just(7)
+ROLE = st.sampled_from(["user", "assistant", "system", "human", "gpt", "Human", "tool", None, 7])
+TURN = st.fixed_dictionaries({"role": ROLE, "content": TEXT}) | st.fixed_dictionaries({"from": ROLE, "value": TEXT})
+SHAPED = st.one_of(
+    st.fixed_dictionaries({"prompt": TEXT, "completion": TEXT}, optional={"system": TEXT, "answer": TEXT}),
+    st.fixed_dictionaries({"instruction": TEXT, "output": TEXT}, optional={"input": TEXT, "context": TEXT}),
+    st.fixed_dictionaries({"messages": st.lists(TURN, max_size=4)}),
+    st.fixed_dictionaries({"conversations": st.lists(TURN, max_size=4)}),
+)
+FORMATS = st.sampled_from(["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference"])
+PLAIN = [
+    {"prompt": "Hi — “you”?", "completion": "Hello."},
+    {"instruction": "Greet.", "input": "", "output": "Hello."},
+    {"messages": [{"role": r, "content": "Hi"} for r in ("system", "user", "assistant")], "user": "ada"},
+    {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}], "id": 7},
+]
+
+
+class Slow(Intake):
+    """Takes nothing at a glance."""
+
+    def _accept_plain(self, record: Record) -> bool:
+        return False
+
+
+def outcome(kind: type[Intake], values: list[Any], **more: Any) -> tuple[Any, ...]:
+    """Return all that an intake gives of values: the rows of its tables in their order, and its counts."""
+    intake = kind(source(**more), "f.jsonl", params(limit=30, characters=120))
+    batches = list(intake.take(Record(row, value) for row, value in enumerate(values)))
+    return intake.read, intake.mended, batches
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(SHAPED | RECORDS | CHATS, SAID), max_size=6), FORMATS, st.booleans())
+def test_at_a_glance_is_as_record_by_record(values: list[Any], format: str, consent: bool) -> None:
+    rows = [{**value, **said} if isinstance(value, dict) else value for value, said in values]
+
+    assert outcome(Intake, rows, format=format, consent=consent) == outcome(Slow, rows, format=format, consent=consent)
+
+
+@pytest.mark.parametrize("name", ["chat/p3_50k", "chat/gpteacher"])
+def test_real_rows_at_a_glance_are_as_record_by_record(name: str) -> None:
+    files = sorted(file for file in public_or_skip(name).iterdir() if file.suffix in (".json", ".jsonl"))
+    rows = [row for file in files for row in _head(file)]
+    assert rows
+
+    assert outcome(Intake, rows) == outcome(Slow, rows)
+
+
+def _head(file: Any) -> list[Any]:
+    with file.open() as lines:
+        if file.suffix == ".jsonl":
+            return [json.loads(line) for line, _ in zip(lines, range(1500), strict=False)]
+        return list(json.load(lines))[:1500]
+
+
+@pytest.mark.parametrize("record", PLAIN, ids=lambda record: next(iter(record)))
+def test_the_common_shapes_are_plain(record: Any) -> None:
+    plain = plain_chat(record, "auto")
+
+    assert plain is not None
+    assert plain.record == (record if "user" in record else {})
+
+
+@given(st.lists(st.lists(CHATS.flatmap(lambda chat: st.sampled_from(chat["messages"])), max_size=3), max_size=5))
+def test_many_ids_at_once_are_each_its_own(chats: list[Any]) -> None:
+    folded = [[fold(message["content"]) for message in chat] for chat in chats]
+
+    assert conversation_ids(chats, folded) == [conversation_id(chat) for chat in chats]
+
+
+@given(st.lists(st.text(st.sampled_from(" \n\tab\u3000Éß")) | st.text(), max_size=6))
+def test_folded_and_squeezed_a_text_is_normalised(texts: list[str]) -> None:
+    assert squeezed([fold(text) for text in texts]) == [normalise(t).encode("utf-8", "surrogatepass") for t in texts]
+
+
+@given(st.text())
+def test_the_mark_of_controls_changes_nothing_else(text: str) -> None:
+    clean = "".join(char for char in text if ord(char) > 127 or MARKED[ord(char)])
+
+    assert fold(clean, MARKED) == fold(clean, FOLDED)
+
+
+@pytest.mark.parametrize(
+    ("roles", "fits"),
+    [
+        ("user assistant", True),
+        ("system user assistant user assistant", True),
+        ("", False),
+        ("system", False),
+        ("user", False),
+        ("assistant user", False),
+        ("user system assistant", False),
+        ("system system user assistant", False),
+    ],
+)
+def test_roles_are_in_turn_or_not(roles: str, fits: bool) -> None:
+    assert in_turn(tuple(roles.split())) is fits
+
+
+def test_memory_is_as_it_was_once_the_rows_are_through() -> None:
+    before = pa.default_memory_pool().backend_name
+    with contextlib.suppress(ValueError), lean():
+        inside = pa.default_memory_pool().backend_name
+        raise ValueError("a row that no one foresaw")
+    assert inside == "system"
+    assert pa.default_memory_pool().backend_name == before
