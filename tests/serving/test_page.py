@@ -32,7 +32,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, chat: Chat) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 900, "height": 700})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(90_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)

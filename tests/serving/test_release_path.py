@@ -104,23 +104,28 @@ def ask(service: Service, content: str, **more: Any) -> httpx.Response:
     return httpx.post(f"{service.url}/v1/chat/completions", json=body, timeout=120)
 
 
+def replies(service: Service, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    kept = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}", timeout=60).json()
+    return list(kept["replies"])
+
+
 def test_a_long_conversation_is_cut_to_exactly_what_the_real_engine_counts(service: Service) -> None:
     turn = [{"role": "user", "content": "Grüße, 水! " * 20}, {"role": "assistant", "content": "It's 12:30.\n" * 20}]
     messages = [*turn * 15, {"role": "user", "content": "Compose a line on the opera Fidelio."}]
     answer = ask(service, "", messages=messages).json()
-    (kept,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
+    (kept,) = replies(service, answer)
     counted = load_tokens(service.root / "models" / "served").count(kept["prompt"])
     assert counted == answer["usage"]["prompt_tokens"] <= 2048 - 24
     assert 2 < len(kept["prompt"]) < len(messages)
 
 
 def kept_reply(service: Service, answer: dict[str, Any]) -> str:
-    (reply,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
+    (reply,) = replies(service, answer)
     return str(reply["reply"])
 
 
 def test_streamed_or_not_what_the_real_engine_said_is_what_is_kept(service: Service) -> None:
-    """The two texts need not be equal: the engine's sums differ in their last bits once it knows a prompt's beginning."""
+    """The two texts need not be equal: an engine that knows a prompt's beginning sums it up another way."""
     whole = ask(service, QUESTION).json()
     lines = ask(service, QUESTION, stream=True).text.split("\n\n")
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
@@ -142,7 +147,7 @@ def test_a_prompt_beyond_the_real_engines_window_is_a_400(service: Service) -> N
 def test_health_and_metrics_are_there_beside_the_page(service: Service) -> None:
     for path in ("/livez", "/healthz", "/readyz", "/v1/models"):
         assert httpx.get(f"{service.url}{path}", timeout=60).status_code == 200, path
-    assert "Message" in httpx.get(service.url).text
+    assert "Message" in httpx.get(service.url, timeout=60).text
     assert "thumbwheel_first_token_seconds" in httpx.get(f"{service.url}/metrics", timeout=60).text
 
 

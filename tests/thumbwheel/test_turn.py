@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from thumbwheel import processes, scheduler, survey, turn
 from thumbwheel.engine import _die_with_parent
 from thumbwheel.errors import TurnError
@@ -116,7 +116,7 @@ def test_an_engine_dies_with_its_parent_however_that_ends() -> None:
     engine = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()
-    engine.wait(10)
+    engine.wait(PATIENCE)
     assert callable(_die_with_parent)
 
 
