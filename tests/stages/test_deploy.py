@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from stages import deploy
-from stages.arms import service
+from stages.arms import engines, service
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.engine import free_port
 from thumbwheel.errors import PortInUseError, ReleaseError
@@ -50,8 +50,9 @@ def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A root whose Bentos are small scripts, each told by its tag how to answer."""
     monkeypatch.setenv("THUMBWHEEL_CHAT_PORT", str(free_port()))
     monkeypatch.setenv("THUMBWHEEL_ENGINE_PORT", str(free_port()))
-    monkeypatch.setenv("THUMBWHEEL_ENGINE_START_SECONDS", "20")
     settings.cache_clear()
+    for module in (deploy, service, engines):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(deploy, "_start", start_script)
     yield workspace
     deploy.stop_service()

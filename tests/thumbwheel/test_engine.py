@@ -46,6 +46,7 @@ def child(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [sys.executable, "-c", SERVER, str(port), str(path)]
 
     monkeypatch.setattr(engine, "engine_command", command)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.05)
     return path
 
 
