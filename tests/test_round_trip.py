@@ -52,7 +52,8 @@ def place(workspace: Path, small_model: Path) -> Path:
     params["collect"]["files"] = []
     params["pairs"]["best_of_n"]["samples"] = 0
     params["split"]["clusters"] = 2
-    params["sft"]["optimiser"] |= {"steps": 1, "save_steps": 1, "log_steps": 1}
+    params["sft"]["sentinel"] = params["dpo"]["sentinel"] = None
+    params["sft"]["optimiser"] |= {"accumulation": 1, "steps": 1, "save_steps": 1, "log_steps": 1}
     params["dpo"]["optimiser"] |= {
         "epochs": 4.0,
         "accumulation": 1,
