@@ -248,4 +248,4 @@ class Users(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        self.join(30)
+        self.join(90)
