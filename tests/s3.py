@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.waiting import eventually
+from thumbwheel.engine import free_port
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -21,24 +23,18 @@ KEYS = {
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
     """Run the server and yield the environment that leads to it; it has no bucket yet."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(port, server)
+        assert eventually(lambda: _listens(port) or server.poll() is not None)
+        assert server.poll() is None, "the S3 server of moto did not start"
         yield {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
     finally:
         server.kill()
         server.wait()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError("the S3 server of moto did not start")
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

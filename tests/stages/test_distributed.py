@@ -18,7 +18,6 @@ from thumbwheel.settings import REPOSITORY
 LAUNCHERS = {
     "zero3": ["accelerate.commands.launch", "--config_file", "stages/accelerate/zero3.yaml"],
     "offload": ["accelerate.commands.launch", "--config_file", "stages/accelerate/zero3_offload.yaml"],
-    "ddp": ["torch.distributed.run", "--nproc-per-node", "2"],
 }
 
 
@@ -29,21 +28,23 @@ LAUNCHERS = {
         ("zero3", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("zero3", "dpo", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
         ("offload", "sft", "DeepSpeedEngine, ZeRO stage 3, 2 processes"),
-        ("ddp", "sft", "DistributedDataParallel, 2 processes"),
+        (None, "sft", "DistributedDataParallel, 2 processes"),
     ],
-    ids=["zero3-sft", "zero3-dpo", "offload-sft", "ddp-sft"],
+    ids=["zero3-sft", "zero3-dpo", "offload-sft", "ddp-sft by a parameter alone"],
 )
 def test_two_processes_train_and_one_adapter_comes_of_it(
-    workspace: Path, tmp_path_factory: pytest.TempPathFactory, launcher: str, stage: str, engine: str
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, launcher: str | None, stage: str, engine: str
 ) -> None:
     make_world(workspace)
     give_identity_sft(workspace)
-    write_params(workspace, **{stage: {"sentinel": LIMITS, "optimiser": OPTIMISER | {"patience": 5}}})
+    launch = None if launcher else {"kind": "ddp", "processes": 2}
+    write_params(workspace, **{stage: {"sentinel": LIMITS, "optimiser": OPTIMISER | {"patience": 5}, "launch": launch}})
     before = bundle_hash(workspace / "models" / "base")
-    launch = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", f"stages.{stage}"]
+    launched_by = ["-m", *LAUNCHERS[launcher]] if launcher else []
+    command = [sys.executable, *launched_by, "-m", f"stages.{stage}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "THUMBWHEEL_LOG": "INFO"}
     environment["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.getbasetemp() / "torch_extensions")
-    done = subprocess.run(launch, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert engine in done.stderr
     report = json.loads((workspace / "data" / "reports" / f"{stage}.json").read_text())

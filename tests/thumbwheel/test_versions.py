@@ -185,23 +185,24 @@ def test_an_overtaken_commit_that_never_succeeds_is_an_error(workspace: Path, mo
 
 
 WRITER = """
-import sys, pyarrow as pa
-from tests.s3 import s3_server
 from thumbwheel import parts
 from thumbwheel.lake import write_table
+from tests.thumbwheel.test_versions import many_rows
 parts.PART_BYTES = 20_000
-schema = pa.schema([("id", pa.string()), ("n", pa.int64())])
-rows = pa.table({"id": [f"{n:040d}" for n in range(60_000)], "n": range(60_000)}, schema=schema)
-batches = pa.RecordBatchReader.from_batches(schema, rows.to_batches(max_chunksize=200))
 print("ready", flush=True)
-print(write_table("t", batches).model_dump_json())
+write_table("t", many_rows())
 """
+
+
+def many_rows() -> pa.RecordBatchReader:
+    rows = pa.table({"id": [f"{n:040d}" for n in range(60_000)], "n": range(60_000)}, schema=SCHEMA)
+    return pa.RecordBatchReader.from_batches(SCHEMA, rows.to_batches(max_chunksize=200))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.15, 0.4])
 def test_a_writer_killed_at_any_point_leaves_the_table_whole_and_the_rerun_is_exact(
-    workspace: Path, seconds: float
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     before = write_table("t", table("a"))
     killed = subprocess.Popen([sys.executable, "-c", WRITER], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -212,8 +213,8 @@ def test_a_writer_killed_at_any_point_leaves_the_table_whole_and_the_rerun_is_ex
     killed.wait()
 
     assert read_table(before) == table("a")
-    rerun = subprocess.run([sys.executable, "-c", WRITER], cwd=REPOSITORY, capture_output=True, check=True, text=True)
-    pin = TablePin.model_validate_json(rerun.stdout.splitlines()[-1])
+    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
+    pin = write_table("t", many_rows())
     rows = read_table(pin)
     assert rows["n"].to_pylist() == list(range(60_000))
     assert fingerprint(rows) == pin.fingerprint

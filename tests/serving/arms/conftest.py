@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from serving.app import Parts, create_app
+from serving.arms import fleet
 from serving.breaker import Breaker
 from serving.history import SqliteHistory
 from serving.release import Release
@@ -80,6 +81,7 @@ def two_arms(folder: Path) -> Iterator[Arms]:
 
 
 @pytest.fixture
-def arms(tmp_path: Path) -> Iterator[Arms]:
+def arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Arms]:
+    monkeypatch.setattr(fleet, "FOLLOW_SECONDS", 0.02)
     with two_arms(tmp_path) as arms:
         yield arms

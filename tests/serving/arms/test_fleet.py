@@ -84,12 +84,13 @@ def test_a_promoted_arm_answers_everybody_without_a_restart_and_can_be_put_back(
 
 def test_an_answer_under_way_is_finished_by_the_arm_that_began_it(arms: Arms) -> None:
     arms.route(1.0)
-    arms.other.delay, arms.other.text = 0.2, "A long answer that is still being written."
+    arms.other.is_held, arms.other.text = True, "An answer that is still being written."
     found: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: found.append(arms.ask().json()))
     thread.start()
     assert eventually(lambda: len(arms.other.payloads) == 1)
     arms.write(Routing(champion=arms.arm()))
+    arms.other.is_held = False
     thread.join()
     assert found[0]["choices"][0]["message"]["content"] == arms.other.text
     assert found[0]["arm"] == CANARY

@@ -14,7 +14,7 @@ ASKED = [{"role": "user", "content": "How do I repot a fern?"}]
 
 
 def options(url: str, when_away: str = "open") -> EndpointOptions:
-    values = {"url": url, "model": "guard", "input": True, "output": "sentence", "seconds": 2.0, "rest_seconds": 60.0}
+    values = {"url": url, "model": "guard", "input": True, "output": "sentence", "seconds": 60.0, "rest_seconds": 60.0}
     return EndpointOptions.model_validate({**values, "when_away": when_away})
 
 

@@ -18,6 +18,7 @@ from serving.options import Options
 from serving.upstream import Piece
 from tests.fakes import fake_judge
 from tests.serving.conftest import OPTIONS, Chat, chatting
+from tests.waiting import eventually
 from thumbwheel.engine import free_port
 
 REFUSAL = OPTIONS.guard.refusal
@@ -113,7 +114,7 @@ def test_a_sentence_is_judged_before_it_is_sent(chat: Chat) -> None:
 def test_the_engine_stops_when_the_guard_ends_a_reply(chat: Chat) -> None:
     chat.engine.text, chat.engine.delay = "[JAILBREAK]: sure. " + "word " * 1000, 0.01
     assert streamed(chat)["guard"] == {"layer": "output", "rule": "persona_marker"}
-    assert chat.engine.cancelled == 1
+    assert eventually(lambda: chat.engine.cancelled == 1)
 
 
 def test_personal_data_and_links_are_replaced_in_the_answer_and_the_history(chat: Chat) -> None:
@@ -181,7 +182,7 @@ def test_layers_can_be_switched_off(tmp_path: Path) -> None:
 
 @contextmanager
 def moderated(folder: Path, url: str, when_away: str, output: str = "sentence") -> Iterator[Chat]:
-    values = {"url": url, "model": "guard", "input": True, "output": output, "seconds": 5, "rest_seconds": 60}
+    values = {"url": url, "model": "guard", "input": True, "output": output, "seconds": 60, "rest_seconds": 60}
     options = OPTIONS.model_dump()
     options["guard"]["endpoint"] = {**values, "when_away": when_away}
     with chatting(folder, Options.model_validate(options)) as chat:

@@ -23,7 +23,7 @@ from thumbwheel.settings import settings
 class AdapterEngine(FakeEngine):
     """A fake engine that takes adapters as vLLM does and answers in the name of the model that was asked for.
 
-    `silence` is seconds before it begins to answer; it does not while it `is_held`.
+    `silence` is seconds before it begins to answer.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,6 @@ class AdapterEngine(FakeEngine):
         self.adapters: dict[str, str] = {}
         self.keys: list[str | None] = []
         self.silence = 0.0
-        self.is_held = False
         self.refuses_adapters = False
         self.is_well = True
         self.bundle = ""
@@ -53,8 +52,6 @@ class AdapterEngine(FakeEngine):
     async def _complete(self, request: Request) -> Response:
         self.keys.append(request.headers.get("Authorization"))
         await asyncio.sleep(self.silence)
-        while self.is_held:
-            await asyncio.sleep(0.01)
         name = json.loads(await request.body())["model"]
         if "@" in name and name not in self.adapters:
             return JSONResponse({"error": {"message": f"The model `{name}` does not exist."}}, 404)

@@ -55,12 +55,12 @@ def adapter(folder: Path, seed: float = 0.0, wide: int = 6, **config: Any) -> Pa
 
 def load(m: Models, folder: Path, name: str = "pirate", **more: Any) -> Adapter:
     wish = argparse.Namespace(**{"name": name, "folder": folder, "sha256": None, "tier": None, "tenant": None, **more})
-    with httpx.Client(base_url=m.primary.url) as engine:
+    with httpx.Client(base_url=m.primary.url, timeout=60) as engine:
         return adapters.load(wish, SERVED, engine)
 
 
 def unload(m: Models, name: str) -> None:
-    with httpx.Client(base_url=m.primary.url) as engine:
+    with httpx.Client(base_url=m.primary.url, timeout=60) as engine:
         adapters.unload(name, engine)
 
 

@@ -32,12 +32,16 @@ WANTED = EngineOptions(
 
 
 def random_adapter(base: Path, folder: Path) -> Path:
-    """Write an adapter of random weights that changes every answer of the model in `base`."""
+    """Write an adapter of random weights that changes every answer of the model in `base`.
+
+    With this seed each token that is said leads the next best by more than half the spread of the logits, before as
+    under the adapter: no processor's arithmetic turns that over, nor does a prefix that is found instead of read.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(1)
+    torch.manual_seed(3)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     config = LoraConfig(r=8, lora_alpha=64, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
     get_peft_model(model, config).save_pretrained(str(folder))
@@ -67,16 +71,16 @@ def test_vllm_serves_base_and_adapters_side_by_side_and_takes_them_while_it_runs
     with running_engine(base, RELEASE.model, 512, tmp_path / "engine.log") as url:
         address = url.removesuffix("/v1")
         app = create_app(lambda: parts_of(history, address, outbox, options, tmp_path))
-        with served(app) as chat, httpx.Client(base_url=address, timeout=60) as engine:
+        with served(app) as chat, httpx.Client(base_url=address, timeout=120) as engine:
 
             def ask(model: str | None = None) -> str:
                 body = {
                     "model": model,
                     "messages": [{"role": "user", "content": "la " * 40}],
                     "temperature": 0,
-                    "max_tokens": 24,
+                    "max_tokens": 12,
                 }
-                answer = httpx.post(f"{chat}/v1/chat/completions", json=body, timeout=60).raise_for_status().json()
+                answer = httpx.post(f"{chat}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
                 return str(answer["choices"][0]["message"]["content"])
 
             before = ask()
@@ -90,7 +94,7 @@ def test_vllm_serves_base_and_adapters_side_by_side_and_takes_them_while_it_runs
                 adapters.load(wish("strange", strange), release, engine)
             assert ask() == before
             adapters.unload("other", engine)
-            assert httpx.get(f"{chat}/v1/models").json()["data"][-1]["id"] == RELEASE.model
-            counts = httpx.get(f"{chat}/metrics", timeout=60).text
+            assert httpx.get(f"{chat}/v1/models", timeout=120).json()["data"][-1]["id"] == RELEASE.model
+            counts = httpx.get(f"{chat}/metrics", timeout=120).text
     assert 'thumbwheel_engine_tokens{what="prefix_looked_up"}' in counts
     assert 'thumbwheel_engine_tokens{what="guessed"}' in counts

@@ -17,6 +17,7 @@ from serving.models.shelf import Shelf
 from serving.models.turn import Engine, Turn, Wanted
 from serving.openai_api import ApiError
 from serving.upstream import Piece, Upstream
+from tests.idle_clock import run_idle
 from tests.serving.conftest import OPTIONS
 
 STATUS = {"refuses": 400, "full": 429, "down": 503, "dies": 503}
@@ -83,7 +84,7 @@ def test_an_answer_is_of_the_first_engine_that_begins_and_of_no_other(deeds: lis
     names = [PRIMARY if number == place else f"e{number}" for number in range(len(deeds))]
     actors = [Acting(name, deed) for name, deed in zip(names, deeds, strict=True)]
     wanted = Wanted(Route(tuple(Try(name, "failure") for name in names)))
-    texts, signed, error = asyncio.run(run(actors, wanted))
+    texts, signed, error = run_idle(run(actors, wanted))
     who, deed = expected(actors)
     assert texts == ([who] * 2 if deed in ("answers", "hangs", "dies") else [])
     assert (error.status if error else None) == STATUS.get(deed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +49,16 @@ class FakeStore:
 def retrieval_over(store: Any, helpers: Helpers | None = None, **changes: Any) -> Retrieval:
     breaker = Breaker(BreakerOptions(failures=2, rest_seconds=60))
     return Retrieval(retrieval_options(**changes), store, bag_of_words, breaker, helpers or Helpers())
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _impatient() -> Iterator[None]:
+    """Look often whether Milvus has made an index: its client looks twice a second, and these indexes are tiny."""
+    from pymilvus.client import grpc_handler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpc_handler, "time", SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01)))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ SELECT = """(words) => {
 
 def opened(browser: Any, address: str, width: int) -> Any:
     page = browser.new_page(viewport={"width": width, "height": 800})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     page.goto(address)
     return page
 

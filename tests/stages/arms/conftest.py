@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from serving.app import Parts, create_app
+from serving.arms import fleet
 from serving.breaker import Breaker
 from serving.history import SqliteHistory
 from serving.upstream import Upstream
@@ -187,8 +188,10 @@ def world(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
     for name in ("CHAT_PORT", "ENGINE_PORT"):
         monkeypatch.setenv(f"THUMBWHEEL_{name}", str(free_port()))
-    monkeypatch.setenv("THUMBWHEEL_ENGINE_START_SECONDS", "30")
     settings.cache_clear()
+    monkeypatch.setattr(fleet, "FOLLOW_SECONDS", 0.05)
+    for module in (deploy, service, engines):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(canary, "held_out_prompts", lambda count: PROMPTS[:count])
     bundle = judged(place, "one", 1)
     make_bento(place, "one", 1, bundle, "I am the first.")
@@ -245,4 +248,4 @@ class Users(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        self.join(30)
+        self.join(90)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from stages.dedup import deduplicate
 from stages.duplicates.clusters import forest, roots
 from stages.duplicates.dedup_redis import RedisHistory, SharedIndex, open_shared
 from stages.duplicates.documents import conversation_documents
+from tests.real_redis import running_redis
 from tests.stages.duplicates.test_dedup_ray import clusters_in_process, texts
 from tests.stages.duplicates.test_minhash import folded
 from tests.stages.test_dedup import PARAMS, chat, dedup
@@ -37,29 +35,8 @@ SharedIndex(sys.argv[1], PARAMS.sketch, PARAMS.threshold).add(folded([[("", row)
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A Redis of its own on the loopback."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _await(port)
+    with running_redis(tmp_path) as port:
         yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _await(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError("redis-server did not answer")
 
 
 def write(url: str, rows: list[str]) -> subprocess.Popen[str]:
@@ -89,7 +66,7 @@ def _names(rows: list[str]) -> list[bytes]:
 def test_two_writers_at_once_come_to_the_clusters_of_one_process(redis_url: str) -> None:
     rows = sorted(set(texts(240)))
     writers = [write(redis_url, rows[0::2]), write(redis_url, rows[1::2])]
-    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert [writer.wait(600) for writer in writers] == [0, 0]
     assert (clusters_of(redis_url, rows) == clusters_in_process(rows)).all()
 
 

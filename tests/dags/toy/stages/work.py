@@ -22,7 +22,7 @@ if name == "sft" and "broken" in Path("data/inputs/sources.json").read_text():
     sys.exit("error: the source is broken; mend it.")
 if Path("slow").exists() and Path("slow").read_text() == name:
     Path("reached").touch()
-    time.sleep(120)
+    time.sleep(900)
 if name in FOLDERS:
     Path(FOLDERS[name]).mkdir(parents=True, exist_ok=True)
     Path(FOLDERS[name], "config.json").write_text(mark)
