@@ -11,7 +11,7 @@ from serving.access import Caller
 from serving.admission import Admission
 from serving.breaker import Breaker
 from serving.history import Messages
-from serving.models.complexity import complexity, kind_of
+from serving.models.complexity import Kind, complexity, kind_of
 from serving.models.counts import counts_of
 from serving.models.options import FallbackOptions, ModelsOptions
 from serving.models.routing import PRIMARY, Route, Try, route_of
@@ -42,8 +42,13 @@ class Pool:
         if model not in (None, self.release.name):
             adapter = None if model == self.release.model else self._adapter(str(model), caller)
             return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
-        kind = kind_of(complexity(messages, self.options.complexity), self.options.complexity)
-        return Wanted(route_of(self.options.fallbacks, kind, caller.tenant is not None))
+        return Wanted(route_of(self.options.fallbacks, self._kind(messages), caller.tenant is not None))
+
+    def _kind(self, messages: Messages) -> Kind | None:
+        """Return what kind of request this is, where there is anybody to choose from."""
+        if not self.options.fallbacks:
+            return None
+        return kind_of(complexity(messages, self.options.complexity), self.options.complexity)
 
     def offered(self, caller: Caller) -> list[str]:
         """Return the names of the models that a caller may ask for, the release first."""
