@@ -53,6 +53,7 @@ REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
+
 def only_own(arm: Arm, living: Sequence[Parts]) -> Parts:
     """Refuse to answer with another release, where nobody said how."""
     raise ReleaseError(f"this service answers with its own release alone, not with {arm.bento}.")
