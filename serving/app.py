@@ -28,7 +28,8 @@ from serving.guard.guard import Guard
 from serving.history import History, Reply
 from serving.memory.context import Memory
 from serving.memory.session import transcript
-from serving.models.pool import make_pool
+from serving.models.pool import make_fallbacks, make_pool
+from serving.models.turn import Engine
 from serving.openai_api import ApiError, ChatRequest, FeedbackRequest, parse
 from serving.options import Options
 from serving.orchestrator import Orchestrator
@@ -87,11 +88,14 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = make_parts()
         guard = Guard(parts.options.guard)
-        answer = partial(_orchestrator, Admission(parts.options.admission), guard)
+        fallbacks = make_fallbacks(parts.options)
+        answer = partial(_orchestrator, Admission(parts.options.admission), guard, fallbacks)
         fleet = app.state.fleet = Fleet(parts, answer, parts.make_arm, parts.routing, Ledger(parts.ledger))
         await fleet.start(partial(_adopt, app))
         yield
         await fleet.close()
+        for engine in fallbacks:
+            await engine.upstream.close()
         await guard.close()
         parts.on_stop()
         await anyio.to_thread.run_sync(parts.tracing.stop)
@@ -118,8 +122,10 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     return app
 
 
-def _orchestrator(admission: Admission, guard: Guard, parts: Parts, note: Callable[[Draft], None]) -> Orchestrator:
-    pool = make_pool(parts.options, parts.release, parts.upstream, admission)
+def _orchestrator(
+    admission: Admission, guard: Guard, fallbacks: Sequence[Engine], parts: Parts, note: Callable[[Draft], None]
+) -> Orchestrator:
+    pool = make_pool(parts.options, parts.release, parts.upstream, admission, fallbacks)
     return Orchestrator(
         parts.release, parts.history, pool, admission, guard, parts.memory, parts.cache, parts.retrieval,
         parts.options.retrieval.shared_tenants, note,

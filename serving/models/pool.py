@@ -81,12 +81,6 @@ class Pool:
         for what, tokens in counts_of(await self.engines[PRIMARY].upstream.metrics()).items():
             metrics.ENGINE_TOKENS.labels(what).set(tokens)
 
-    async def close(self) -> None:
-        """Close the clients of the engines beside the release's own."""
-        for name, engine in self.engines.items():
-            if name != PRIMARY:
-                await engine.upstream.close()
-
     def _adapter(self, name: str, caller: Caller) -> Adapter:
         found = next((one for one in self._adapters() if one.name == name), None)
         if found is None or not found.is_for(caller.tier, caller.tenant):
@@ -100,15 +94,21 @@ class Pool:
         return [one for one in self.shelf.read().values() if one.bundle == self.release.bundle]
 
 
-def make_pool(options: Options, release: Release, upstream: Upstream, admission: Admission) -> Pool:
-    """Return the pool that the options ask for, the release's engine and its queue in front.
+def make_pool(
+    options: Options, release: Release, upstream: Upstream, admission: Admission, fallbacks: Sequence[Engine]
+) -> Pool:
+    """Return the pool of a release: its engine with the queue in front, and the engines that all releases share."""
+    primary = Engine(PRIMARY, release.model, release.model, upstream, admission)
+    return Pool(release, options.models, [primary, *fallbacks], adapter_shelf())
+
+
+def make_fallbacks(options: Options) -> list[Engine]:
+    """Return the engines beside the releases' own, each with its places; all arms of a service share them.
 
     Raises:
         SettingsError: the variable that holds an engine's key is not set.
     """
-    primary = Engine(PRIMARY, release.model, release.model, upstream, admission)
-    others = [_fallback(one, options) for one in options.models.fallbacks]
-    return Pool(release, options.models, [primary, *others], adapter_shelf())
+    return [_fallback(one, options) for one in options.models.fallbacks]
 
 
 def _fallback(one: FallbackOptions, options: Options) -> Engine:
