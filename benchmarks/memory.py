@@ -33,6 +33,7 @@ from serving.cache.answers import Answer, Answers, ProcessAnswers, RedisAnswers
 from serving.cache.literals import agree, literals, plain
 from serving.cache.partition import Partition
 from serving.cache.semantic import SemanticCache
+from serving.keeper import die_with_parent
 from serving.memory.profile import SqliteProfiles
 from serving.memory.session import ProcessSessions, RedisSessions, Session, Sessions
 from serving.memory.statements import statements
@@ -185,7 +186,7 @@ def _redis() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 time.sleep(0.05)
