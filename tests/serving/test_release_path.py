@@ -120,7 +120,7 @@ def kept_reply(service: Service, answer: dict[str, Any]) -> str:
 
 
 def test_streamed_or_not_what_the_real_engine_said_is_what_is_kept(service: Service) -> None:
-    """The two texts need not be equal: the engine's sums differ in their last bits once it knows a prompt's beginning."""
+    """The two texts need not be equal: sums differ in their last bits once the engine knows a prompt's beginning."""
     whole = ask(service, QUESTION).json()
     lines = ask(service, QUESTION, stream=True).text.split("\n\n")
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
