@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.keeper import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".thumbwheel" / "peers"
 
@@ -61,7 +63,12 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
     began = time.monotonic()
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
         child = subprocess.Popen(
-            list(command), stdout=said, stderr=complained, cwd=ROOT, env={**os.environ, **(environment or {})}
+            list(command),
+            stdout=said,
+            stderr=complained,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            preexec_fn=die_with_parent,
         )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)

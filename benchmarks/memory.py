@@ -33,12 +33,13 @@ from serving.cache.answers import Answer, Answers, ProcessAnswers, RedisAnswers
 from serving.cache.literals import agree, literals, plain
 from serving.cache.partition import Partition
 from serving.cache.semantic import SemanticCache
+from serving.keeper import die_with_parent
 from serving.memory.profile import SqliteProfiles
 from serving.memory.session import ProcessSessions, RedisSessions, Session, Sessions
 from serving.memory.statements import statements
 from serving.memory.tokens import TemplateTokens, load_tokens
 from serving.memory.window import fit
-from serving.options import BreakerOptions, CacheOptions
+from serving.options import SHIPPED, BreakerOptions, CacheOptions, load_options
 from serving.redis_link import RedisLink
 from serving.sentences import sentences
 from thumbwheel.engine import free_port
@@ -130,7 +131,7 @@ def _profile() -> Iterator[tuple[str, list[float]]]:
 
 
 async def _stores() -> list[tuple[str, list[float]]]:
-    vector = sentences().vector_of_whole
+    vector = sentences(load_options(SHIPPED).sentences).vector_of_whole
     await vector(QUESTION)
     rows = [("cache: the vector of a question", await _awaited(lambda: vector(QUESTION)))]
     rows += await _store("process", ProcessSessions(25, 10_000, 3600), ProcessAnswers(ENTRIES, 3600))
@@ -150,7 +151,7 @@ async def _store(name: str, kept: Sessions, answers: Answers) -> list[tuple[str,
     )
     await kept.keep("c", session)
     answer = Answer(QUESTION, "Thirty days.", "stop", 20, 5, "chat/1", "u")
-    rng, cache = np.random.default_rng(3), SemanticCache(OPTIONS, answers, sentences())
+    rng, cache = np.random.default_rng(3), SemanticCache(OPTIONS, answers, sentences(load_options(SHIPPED).sentences))
     for row in rng.standard_normal((ENTRIES - 1, 384)).astype(np.float32):
         await answers.add(PARTITION.key, row / np.linalg.norm(row), answer)
     lookup = await cache.look(PARTITION, QUESTION)
@@ -185,7 +186,7 @@ def _redis() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 time.sleep(0.05)

@@ -25,6 +25,7 @@ from benchmarks.public_data import AbsentDataError
 from benchmarks.retrieval_sets import SETS, LabelledSet, clapnq, seed
 from serving.options import SHIPPED, RetrievalOptions, load_options
 from serving.retrieval.store import Hit, MilvusStore, Query
+from serving.sentences import encoder
 from stages.documents.chunks import Origin, chunks_of
 from stages.documents.readers import Document, Section
 from stages.index import IndexParams, Reading, chunk_rows, index_record, token_counter
@@ -182,7 +183,7 @@ def shipped() -> RetrievalOptions:
 
 
 def main(wanted: Sequence[str]) -> None:
-    encode = Encoder(params().dtype)
+    encode = encoder(params().dtype, load_options().sentences)
     parts = wanted or ("sets", "unknown", "quantization")
     print(f"Measured on {machine()}.\n")
     for part in parts:

@@ -128,7 +128,7 @@ async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, num
 def question(number: int, words: int) -> str:
     """Return a question that nobody else asks, after some words."""
     before = " ".join(f"word{(number * 31 + place) % 997}" for place in range(words))
-    return f"{before} {QUESTIONS[number % len(QUESTIONS)]} Order {number}.".strip()
+    return f"{before} On order {number}: {QUESTIONS[number % len(QUESTIONS)]}".strip()
 
 
 def _quantiles(name: str, seconds: list[float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ import httpx
 import yaml
 
 from benchmarks.measure import ROOT, peer_python
+from serving.keeper import die_with_parent
 from serving.options import SHIPPED
 from thumbwheel.engine import free_port
 from thumbwheel.processes import stop, tree
@@ -32,7 +33,7 @@ UNLIMITED = {
 OFF: dict[str, dict[str, Any]] = {
     "guard": {
         "input": {"patterns": False, "classifier": None},
-        "stream": {"forbidden": [], "hosts": None},
+        "stream": None,
         "output": None,
         "personal": {"kinds": [], "input": "allow", "output": "allow"},
     },
@@ -154,12 +155,18 @@ def _merge(into: dict[str, Any], change: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _running(command: Sequence[str], port: int, health: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """Run a server until the `with` block ends; its words go to a file that a failure shows the end of."""
+    """Run a server until the `with` block ends, or we are killed; its words go to a file, shown where it fails."""
     log = settings().state_dir / "benchmarks" / f"{Path(command[0]).name}-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            list(command), cwd=ROOT, env={**os.environ, **environment}, stdout=sink, stderr=sink, start_new_session=True
+            list(command),
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     try:
         _wait(process, f"http://127.0.0.1:{port}{health}", log)

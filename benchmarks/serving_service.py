@@ -22,8 +22,8 @@ from serving.options import load_options
 from serving.release import Release
 from serving.retrieval import assembly
 from serving.retrieval.pipeline import Helpers, Retrieval
+from serving.sentences import encoder
 from serving.upstream import Upstream
-from thumbwheel.encoder import Encoder
 from thumbwheel.knowledge import index_hash, read_record
 from thumbwheel.outbox import Outbox
 from thumbwheel.settings import settings
@@ -70,7 +70,7 @@ def parts() -> Parts:
 def _retrieval() -> Retrieval:
     options, folder = load_options(), Path(INDEX)
     store = assembly.milvus_store(folder, options.retrieval)
-    encode = Encoder(read_record(folder).dtype)
+    encode = encoder(read_record(folder).dtype, options.sentences)
     found = Retrieval(options.retrieval, store, encode, Breaker(options.breaker), Helpers(ask=None, reranker=None))
     found.warm()
     return found

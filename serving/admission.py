@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from serving import metrics
 from serving.openai_api import ApiError
@@ -38,7 +38,12 @@ class Admission:
         """
         if self._places.locked() and self._waiting >= self.options.waiting:
             raise self._full("the queue is full")
-        await self._wait()
+        start = time.monotonic()
+        try:
+            with span("admission"):
+                await (self._wait() if self._places.locked() else self._places.acquire())
+        finally:
+            metrics.QUEUE_SECONDS.observe(time.monotonic() - start)
         metrics.ANSWERING.inc()
         try:
             yield
@@ -46,20 +51,17 @@ class Admission:
             metrics.ANSWERING.dec()
             self._places.release()
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> Literal[True]:
         self._waiting += 1
         metrics.WAITING.inc()
-        start = time.monotonic()
         try:
-            with span("admission"):
-                async with asyncio.timeout(self.options.wait_seconds):
-                    await self._places.acquire()
+            async with asyncio.timeout(self.options.wait_seconds):
+                return await self._places.acquire()
         except TimeoutError:
             raise self._full("nobody could be served in time") from None
         finally:
             self._waiting -= 1
             metrics.WAITING.dec()
-            metrics.QUEUE_SECONDS.observe(time.monotonic() - start)
 
     def _full(self, why: str) -> ApiError:
         message = f"too many people are asking right now ({why}); please try again in a moment"

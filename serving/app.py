@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import anyio
 from fastapi import FastAPI
@@ -20,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from serving import metrics, personal
 from serving.admission import Admission
 from serving.arms.fleet import Answering, Choice, Fleet
-from serving.body import read_body
+from serving.body import read_body, while_there
 from serving.cache.semantic import SemanticCache
 from serving.draft import Draft
 from serving.entry import Entry, Guest
@@ -29,7 +28,8 @@ from serving.guard.guard import Guard
 from serving.history import History, Reply
 from serving.memory.context import Memory
 from serving.memory.session import transcript
-from serving.models.pool import make_pool
+from serving.models.pool import make_fallbacks, make_pool
+from serving.models.turn import Engine
 from serving.openai_api import ApiError, ChatRequest, FeedbackRequest, parse
 from serving.options import Options
 from serving.orchestrator import Orchestrator
@@ -53,8 +53,6 @@ PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations
 REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
-T = TypeVar("T")
 
 
 def only_own(arm: Arm, living: Sequence[Parts]) -> Parts:
@@ -90,11 +88,14 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = make_parts()
         guard = Guard(parts.options.guard)
-        answer = partial(_orchestrator, Admission(parts.options.admission), guard)
+        fallbacks = make_fallbacks(parts.options)
+        answer = partial(_orchestrator, Admission(parts.options.admission), guard, fallbacks)
         fleet = app.state.fleet = Fleet(parts, answer, parts.make_arm, parts.routing, Ledger(parts.ledger))
         await fleet.start(partial(_adopt, app))
         yield
         await fleet.close()
+        for engine in fallbacks:
+            await engine.upstream.close()
         await guard.close()
         parts.on_stop()
         await anyio.to_thread.run_sync(parts.tracing.stop)
@@ -106,7 +107,7 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _gone_away)
     app.add_exception_handler(StoreError, store_away)
     app.add_exception_handler(Exception, _fault)
-    app.post("/v1/chat/completions", response_model=None)(chat_completions)
+    app.add_route("/v1/chat/completions", chat_completions, ["POST"])  # takes nothing that FastAPI would have to solve
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
     personal.add_routes(app)
@@ -121,8 +122,10 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     return app
 
 
-def _orchestrator(admission: Admission, guard: Guard, parts: Parts, note: Callable[[Draft], None]) -> Orchestrator:
-    pool = make_pool(parts.options, parts.release, parts.upstream, admission)
+def _orchestrator(
+    admission: Admission, guard: Guard, fallbacks: Sequence[Engine], parts: Parts, note: Callable[[Draft], None]
+) -> Orchestrator:
+    pool = make_pool(parts.options, parts.release, parts.upstream, admission, fallbacks)
     return Orchestrator(
         parts.release, parts.history, pool, admission, guard, parts.memory, parts.cache, parts.retrieval,
         parts.options.retrieval.shared_tenants, note,
@@ -156,12 +159,14 @@ async def _answer(request: Request, body: ChatRequest, guest: Guest, choice: Cho
     draft = await orchestrator.draft(body, guest)
     draft.unit = choice.unit
     pieces = orchestrator.pieces(draft)
-    first = await _unless_gone(request, anext(pieces, None))
+    async with while_there(request):
+        first = await anext(pieces, None)
+        if not body.stream:
+            await _drain(pieces)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         response: Response = EventStream(events(draft, first, pieces, usage))
     else:
-        await _unless_gone(request, _drain(pieces))
         response = JSONResponse(whole(draft))
     _count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
@@ -235,26 +240,6 @@ async def readyz(request: Request) -> Response:
 
 async def _drain(pieces: AsyncIterator[str]) -> None:
     async for _ in pieces:
-        pass
-
-
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Return what `work` gives, or cancel it when the client hangs up first."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
-    finally:
-        gone.cancel()
-        task.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
         pass
 
 

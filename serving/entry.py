@@ -39,7 +39,7 @@ class Guest:
     is_proven: bool = True
 
     @property
-    def tenant(self) -> str:
+    def scope(self) -> str:
         """Return whose answers a guest may share: a caller's own, or those of everybody without credentials."""
         return self.caller.subject or "public"
 

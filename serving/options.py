@@ -140,6 +140,13 @@ class CacheOptions(Params):
     entries: Count
 
 
+class SentenceOptions(Params):
+    """The sentence model of cache, retrieval and recall: threads for one text, and vectors kept of the last ones."""
+
+    threads: Count
+    kept: Annotated[int, Field(ge=0)]
+
+
 class RetrievalOptions(Params):
     """How documents are found and put into a prompt; see `serving/retrieval`."""
 
@@ -177,6 +184,7 @@ class Options(Params):
     memory: MemoryOptions
     cache: CacheOptions
     retrieval: RetrievalOptions
+    sentences: SentenceOptions
     models: ModelsOptions
     review: ReviewOptions
 
@@ -200,6 +208,7 @@ def load_options(path: Path | None = None) -> Options:
         memory=load_params("memory", MemoryOptions, path),
         cache=load_params("cache", CacheOptions, path),
         retrieval=load_params("retrieval", RetrievalOptions, path),
+        sentences=load_params("sentences", SentenceOptions, path),
         models=load_params("models", ModelsOptions, path),
         review=load_params("review", ReviewOptions, path),
     )

@@ -131,7 +131,8 @@ class Orchestrator:
             if (said := await self._grounded(draft)) is not None:
                 yield Piece(said, "stop")
                 return
-            async with aclosing(turn.stream(draft.payload, whole=not draft.is_streamed)) as stream:
+            whole = not draft.is_streamed and draft.payload["max_tokens"] <= self.pool.options.whole_tokens
+            async with aclosing(turn.stream(draft.payload, whole)) as stream:
                 async for piece in stream:
                     draft.model = turn.model
                     yield piece
@@ -245,7 +246,7 @@ class Orchestrator:
     def _partition(self, context: Context, guest: Guest, payload: dict[str, Any]) -> Partition | None:
         if self.cache is None or not (context.is_first_turn and is_deterministic(payload)):
             return None
-        scope = guest.tenant if self.cache.options.scope == "tenant" else f"user:{guest.user}"
+        scope = guest.scope if self.cache.options.scope == "tenant" else f"user:{guest.user}"
         documents = f"{self.release.index} of {' '.join(self._tenants(guest))}" if self.retrieval else ""
         return Partition(scope, context.system, self.release.bundle, documents, sampling_of(payload))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, to_thread
 
+from serving.options import SentenceOptions
+from thumbwheel.encoder import Encode, Encoder
 from thumbwheel.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
-
-Encode = Callable[[Sequence[str]], "np.ndarray"]
 
 
 class Sentences:
@@ -58,15 +58,20 @@ def _usable() -> Iterator[None]:
 
 
 @cache
-def sentences() -> Sentences:
-    """Return this process's sentence model, all-MiniLM-L6-v2; nothing is loaded yet."""
+def encoder(dtype: str, options: SentenceOptions) -> Encoder:
+    """Return this process's sentence model in a precision, one for all parts; nothing is loaded yet."""
+    return Encoder(dtype, options.threads, options.kept)
+
+
+@cache
+def sentences(options: SentenceOptions) -> Sentences:
+    """Return what gives the vectors of single sentences, by all-MiniLM-L6-v2; nothing is loaded yet."""
     from thumbwheel.embedding import CHARACTERS, TOKENS
-    from thumbwheel.encoder import Encoder
 
     def tokens(text: str) -> int:
         return len(_tokenizer().encode(text).ids) if len(text) <= CHARACTERS else TOKENS + 1
 
-    return Sentences(Encoder("float32"), tokens, TOKENS)
+    return Sentences(encoder("float32", options), tokens, TOKENS)
 
 
 @cache

@@ -16,7 +16,7 @@ import time
 from eval.canary import Decision
 from stages import deploy, promote
 from stages.arms import engines, service
-from stages.arms.replay import held_out_prompts, replay
+from stages.arms.replay import Replay, held_out_prompts
 from stages.arms.report import write_report
 from stages.arms.watch import Canary, CanaryParams, State, Step, begun, taken_up
 from thumbwheel import tracking
@@ -127,7 +127,8 @@ def ask_both(canary: Canary) -> None:
 
     prompts, salt = held_out_prompts(canary.params.replay.prompts), canary.state.salt
     logger.info("asking up to %d held-out prompts of both arms", len(prompts))
-    replay(prompts, canary.models, canary.params.replay, service.base_url(), salt, canary.ledger, is_settled)
+    url, models = service.base_url(), canary.models
+    Replay(models, canary.params.replay, url, salt, canary.ledger, is_settled).run(prompts)
 
 
 def watch_users(canary: Canary) -> Decision:

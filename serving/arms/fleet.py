@@ -212,7 +212,6 @@ class Fleet:
         await parts.memory.stop()
         if parts.retrieval and id(parts.retrieval) not in kept:
             await parts.retrieval.close()
-        await answering.orchestrator.pool.close()
         await parts.upstream.close()
 
     async def _follow(self) -> None:

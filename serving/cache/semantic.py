@@ -110,4 +110,4 @@ def make_cache(options: Options) -> SemanticCache | None:
     if wanted.store == "redis":
         link = redis_link("cache", Breaker(options.breaker))
         answers = RedisAnswers(link, wanted.entries, wanted.ttl_seconds)
-    return SemanticCache(wanted, answers, sentences())
+    return SemanticCache(wanted, answers, sentences(options.sentences))

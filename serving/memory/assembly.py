@@ -69,7 +69,7 @@ def make_memory(
         tokens,
         sessions,
         summariser,
-        sentences() if wanted.recall.enabled else None,
+        sentences(options.sentences) if wanted.recall.enabled else None,
     )
 
 

@@ -90,6 +90,8 @@ class Memory:
         if session and len(asked.prompt) == 1:
             whole, first = [*session.messages, *asked.prompt], session.first
         notes = [*self._profile(asked), *await self._recalled(asked)]
+        if self._tokens is None:
+            return self._fitted(asked, session, whole, first, notes)
         return await to_thread.run_sync(self._fitted, asked, session, whole, first, notes)
 
     async def has_room(self, context: Context, messages: Messages) -> bool:

@@ -110,6 +110,8 @@ class ModelsOptions(Params):
     fallbacks: list[FallbackOptions]
     first_token_seconds: Annotated[float, Field(gt=0)]
     """How long an engine may be silent before the next one is asked, where there is a next one."""
+    whole_tokens: Annotated[int, Field(ge=0)]
+    """The longest answer that is asked for whole; a longer one is read as a stream, which the guard may end."""
     complexity: ComplexityOptions
 
     @field_validator("fallbacks")

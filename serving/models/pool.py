@@ -11,7 +11,7 @@ from serving.access import Caller
 from serving.admission import Admission
 from serving.breaker import Breaker
 from serving.history import Messages
-from serving.models.complexity import complexity, kind_of
+from serving.models.complexity import Kind, complexity, kind_of
 from serving.models.counts import counts_of
 from serving.models.options import FallbackOptions, ModelsOptions
 from serving.models.routing import PRIMARY, Route, Try, route_of
@@ -42,8 +42,13 @@ class Pool:
         if model not in (None, self.release.name):
             adapter = None if model == self.release.model else self._adapter(str(model), caller)
             return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
-        kind = kind_of(complexity(messages, self.options.complexity), self.options.complexity)
-        return Wanted(route_of(self.options.fallbacks, kind, caller.tenant is not None))
+        return Wanted(route_of(self.options.fallbacks, self._kind(messages), caller.tenant is not None))
+
+    def _kind(self, messages: Messages) -> Kind | None:
+        """Return what kind of request this is, where there is anybody to choose from."""
+        if not self.options.fallbacks:
+            return None
+        return kind_of(complexity(messages, self.options.complexity), self.options.complexity)
 
     def offered(self, caller: Caller) -> list[str]:
         """Return the names of the models that a caller may ask for, the release first."""
@@ -76,12 +81,6 @@ class Pool:
         for what, tokens in counts_of(await self.engines[PRIMARY].upstream.metrics()).items():
             metrics.ENGINE_TOKENS.labels(what).set(tokens)
 
-    async def close(self) -> None:
-        """Close the clients of the engines beside the release's own."""
-        for name, engine in self.engines.items():
-            if name != PRIMARY:
-                await engine.upstream.close()
-
     def _adapter(self, name: str, caller: Caller) -> Adapter:
         found = next((one for one in self._adapters() if one.name == name), None)
         if found is None or not found.is_for(caller.tier, caller.tenant):
@@ -95,15 +94,21 @@ class Pool:
         return [one for one in self.shelf.read().values() if one.bundle == self.release.bundle]
 
 
-def make_pool(options: Options, release: Release, upstream: Upstream, admission: Admission) -> Pool:
-    """Return the pool that the options ask for, the release's engine and its queue in front.
+def make_pool(
+    options: Options, release: Release, upstream: Upstream, admission: Admission, fallbacks: Sequence[Engine]
+) -> Pool:
+    """Return the pool of a release: its engine with the queue in front, and the engines that all releases share."""
+    primary = Engine(PRIMARY, release.model, release.model, upstream, admission)
+    return Pool(release, options.models, [primary, *fallbacks], adapter_shelf())
+
+
+def make_fallbacks(options: Options) -> list[Engine]:
+    """Return the engines beside the releases' own, each with its places; all arms of a service share them.
 
     Raises:
         SettingsError: the variable that holds an engine's key is not set.
     """
-    primary = Engine(PRIMARY, release.model, release.model, upstream, admission)
-    others = [_fallback(one, options) for one in options.models.fallbacks]
-    return Pool(release, options.models, [primary, *others], adapter_shelf())
+    return [_fallback(one, options) for one in options.models.fallbacks]
 
 
 def _fallback(one: FallbackOptions, options: Options) -> Engine:

@@ -59,46 +59,44 @@ def held_out_prompts(count: int) -> list[str]:
     return list(dict.fromkeys(text for text in (*firsts, *asked) if text.strip()))[:count]
 
 
-def replay(
-    prompts: Sequence[str],
-    models: dict[str, str],
-    params: ReplayParams,
-    url: str,
-    canary: str,
-    ledger: Ledger,
-    is_settled: Callable[[], bool],
-) -> None:
-    """Ask every prompt that was not asked yet of both arms, and enter what came of it, until all is settled.
+@dataclass(frozen=True)
+class Replay:
+    """Prompts for both arms of a canary: `models` by arm, the service's `url`, and where answers are entered.
 
-    Raises:
-        ReleaseError: the service admits nobody without a key, and none is set.
+    `is_settled` tells whether no more answers are needed.
     """
-    asked = {entry.unit for entry in ledger.entries(canary, "replay")}
-    left = [(place, text) for place, text in enumerate(prompts) if f"prompt-{place}" not in asked]
-    asyncio.run(_replay(left, models, params, url, canary, ledger, is_settled))
 
+    models: dict[str, str]
+    params: ReplayParams
+    url: str
+    canary: str
+    ledger: Ledger
+    is_settled: Callable[[], bool]
 
-async def _replay(
-    left: list[tuple[int, str]],
-    models: dict[str, str],
-    params: ReplayParams,
-    url: str,
-    canary: str,
-    ledger: Ledger,
-    is_settled: Callable[[], bool],
-) -> None:
-    end = time.monotonic() + params.seconds
+    def run(self, prompts: Sequence[str]) -> None:
+        """Ask every prompt that was not asked yet of both arms, and enter what came of it, until all is settled.
 
-    async def work(client: httpx.AsyncClient) -> None:
-        while left and time.monotonic() < end and not is_settled():
-            place, text = left.pop(0)
-            both = await _both(client, place, text, models, params.max_tokens)
-            for arm, said in both.items():
-                facts = (f"replay-{place}-{arm}", said.failed, said.guarded, said.first_seconds)
-                ledger.add(Entry(canary, "replay", f"prompt-{place}", arm, *facts, time.time()))
+        Raises:
+            ReleaseError: the service admits nobody without a key, and none is set.
+        """
+        asked = {entry.unit for entry in self.ledger.entries(self.canary, "replay")}
+        asyncio.run(self._ask([(n, text) for n, text in enumerate(prompts) if f"prompt-{n}" not in asked]))
 
-    async with httpx.AsyncClient(base_url=url, headers=service_headers(), timeout=TIMEOUT) as client:
-        await asyncio.gather(*(work(client) for _ in range(params.concurrency)))
+    async def _ask(self, left: list[tuple[int, str]]) -> None:
+        end = time.monotonic() + self.params.seconds
+
+        async def work(client: httpx.AsyncClient) -> None:
+            while left and time.monotonic() < end and not self.is_settled():
+                place, text = left.pop(0)
+                self._enter(place, await _both(client, place, text, self.models, self.params.max_tokens))
+
+        async with httpx.AsyncClient(base_url=self.url, headers=service_headers(), timeout=TIMEOUT) as client:
+            await asyncio.gather(*(work(client) for _ in range(self.params.concurrency)))
+
+    def _enter(self, place: int, both: dict[str, Said]) -> None:
+        for arm, said in both.items():
+            facts = (f"replay-{place}-{arm}", said.failed, said.guarded, said.first_seconds)
+            self.ledger.add(Entry(self.canary, "replay", f"prompt-{place}", arm, *facts, time.time()))
 
 
 async def _both(

@@ -173,7 +173,7 @@ def test_requests_at_once_keep_their_traces_apart(watched: Chat, spans: InMemory
 def test_a_hit_of_the_cache_has_no_span_of_an_engine(
     tmp_path: Path, tracing: trace.Tracing, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.cache.semantic.sentences", lambda: Sentences(word_vectors, len, 1000))
+    monkeypatch.setattr("serving.cache.semantic.sentences", lambda options: Sentences(word_vectors, len, 1000))
     with traced(tmp_path, tracing, options_with(cache={"enabled": True}, limits=OPTIONS.limits.model_dump())) as chat:
         for _ in range(2):
             chat.ask("How often do I water a fern?", temperature=0)

@@ -25,7 +25,7 @@ LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst
 
 @pytest.fixture(autouse=True)
 def _words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.cache.semantic.sentences", lambda: Sentences(word_vectors, len, 1000))
+    monkeypatch.setattr("serving.cache.semantic.sentences", lambda options: Sentences(word_vectors, len, 1000))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from serving.breaker import Breaker
 from serving.cache.answers import Answer, Answers, ProcessAnswers, RedisAnswers
 from serving.cache.partition import Partition
 from serving.cache.semantic import SemanticCache
-from serving.options import BreakerOptions, CacheOptions
+from serving.options import SHIPPED, BreakerOptions, CacheOptions, load_options
 from serving.redis_link import RedisLink
 from serving.sentences import Sentences, sentences
 from tests.fakes import word_vectors
@@ -172,7 +172,7 @@ def test_without_its_model_or_its_store_it_has_nothing_and_says_so() -> None:
 @pytest.mark.slow
 def test_the_real_model_finds_the_same_question_and_the_words_keep_near_ones_apart() -> None:
     async def run() -> list[str]:
-        cache = SemanticCache(OPTIONS, ProcessAnswers(100, 60), sentences())
+        cache = SemanticCache(OPTIONS, ProcessAnswers(100, 60), sentences(load_options(SHIPPED).sentences))
         questions = [
             "What is the warranty of the Brindle Hub?",
             "what is the warranty of the brindle hub",

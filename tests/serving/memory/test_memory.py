@@ -192,7 +192,7 @@ def test_a_profile_that_leaves_no_room_for_the_message_stays_out(tmp_path: Path)
 def recalling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
     from serving.sentences import Sentences
 
-    monkeypatch.setattr("serving.memory.assembly.sentences", lambda: Sentences(word_vectors, len, 1000))
+    monkeypatch.setattr("serving.memory.assembly.sentences", lambda options: Sentences(word_vectors, len, 1000))
     recall = {**OPTIONS.memory.recall.model_dump(), "enabled": True}
     with chatting(tmp_path, options_with(limits=LIMITS, memory={"recall": recall})) as chat:
         yield chat

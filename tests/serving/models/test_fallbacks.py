@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from serving.history import SqliteHistory
 from serving.keys import key_file
-from serving.models.pool import make_pool
+from serving.models.pool import make_fallbacks, make_pool
 from tests.serving.conftest import OPTIONS, RELEASE, Chat
 from tests.serving.models.conftest import fallback, models
 from tests.serving.test_admission import in_background
@@ -187,9 +187,19 @@ def test_a_key_that_is_not_in_the_environment_is_named_at_the_start(monkeypatch:
     monkeypatch.delenv("BACKUP_KEY", raising=False)
     options = OPTIONS.model_dump()
     options["models"]["fallbacks"] = [fallback("backup", "http://127.0.0.1:9", ["failure"], key="BACKUP_KEY")]
-    given: Any = None
     with pytest.raises(SettingsError, match="'backup' is to be in BACKUP_KEY"):
-        make_pool(type(OPTIONS).model_validate(options), RELEASE, given, given)
+        make_fallbacks(type(OPTIONS).model_validate(options))
+
+
+async def test_two_arms_share_the_places_of_an_engine_beside_theirs() -> None:
+    changed = OPTIONS.model_dump()
+    changed["models"]["fallbacks"] = [fallback("backup", "http://127.0.0.1:9", ["failure"], answers=1)]
+    options, given = type(OPTIONS).model_validate(changed), cast(Any, None)
+    engines = make_fallbacks(options)
+    one, other = (make_pool(options, RELEASE, given, given, engines) for _ in range(2))
+    async with one.engines["backup"].admission.place():
+        assert not other.engines["backup"].is_free
+    assert other.engines["backup"].is_free
 
 
 def test_nothing_of_a_tenant_goes_to_an_engine_that_is_not_trusted(tmp_path: Path, state: Path) -> None:
@@ -216,3 +226,14 @@ def test_what_the_engine_counts_of_its_prefix_cache_and_guesses_is_passed_on(tmp
         text = m.chat.http.get("/metrics").text
         for what, tokens in {"prefix_looked_up": 1000, "prefix_found": 768, "guessed": 40, "accepted": 30}.items():
             assert f'thumbwheel_engine_tokens{{what="{what}"}} {tokens}.0' in text
+
+
+def test_what_may_be_long_is_ended_in_the_engine_by_the_guard_though_nobody_streams_it(tmp_path: Path) -> None:
+    with models(tmp_path, {}, whole_tokens=10) as m:
+        m.primary.text, m.primary.delay = "Sure. PRIVATE KEY-----" + " and more" * 300, 0.01
+        answer = m.chat.ask(max_tokens=11).json()
+        assert answer["choices"][0]["finish_reason"] == "content_filter"
+        assert eventually(lambda: m.primary.cancelled == 1)
+        m.primary.text, m.primary.delay = "Short.", 0.0
+        m.chat.ask(max_tokens=10)
+        assert [bool(payload["stream"]) for payload in m.primary.payloads] == [True, False]
