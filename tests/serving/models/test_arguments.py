@@ -12,7 +12,7 @@ from serving.models.arguments import engine_arguments, engine_variables
 from serving.models.counts import counts_of
 from serving.models.options import AdapterOptions, EngineOptions
 
-PLAIN: dict[str, Any] = {"prefix_caching": True, "speculation": None, "adapters": None}
+PLAIN: dict[str, Any] = {"prefix_caching": True, "speculation": None, "adapters": None, "tools": None}
 
 
 def arguments(**changed: Any) -> list[str]:
