@@ -44,7 +44,8 @@ async def events(
     identity = _identity(draft)
     said = text_events(identity)
     async with aclosing(pieces):
-        yield event(chunk(identity, {"role": "assistant", "content": first.text if first else ""}))
+        content = (first.text or (None if first.calls else "")) if first else ""
+        yield event(chunk(identity, {"role": "assistant", "content": content}))
         try:
             for part in first.calls if first else ():
                 yield event(chunk(identity, {"tool_calls": [part.delta()]}))

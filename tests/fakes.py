@@ -183,6 +183,7 @@ class FakeJudge:
         self.refusal = 200
         self.tokens: tuple[int, int] | None = None
         self.busy_once = False
+        self.asked: list[list[dict[str, Any]]] = []
         self._seen: set[str] = set()
 
     def app(self) -> Starlette:
@@ -191,6 +192,7 @@ class FakeJudge:
     async def _complete(self, request: Request) -> Response:
         payload = json.loads(await request.body())
         self.calls += 1
+        self.asked.append(payload["messages"])
         if self.refusal != 200:
             return JSONResponse({"error": {"message": "no"}}, self.refusal)
         if self.fails_after is not None and self.calls > self.fails_after:

@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 
+from anyio import to_thread
+
 from serving import metrics
 from serving.guard.calls import broken_by
 from serving.guard.endpoint import Endpoint
@@ -22,6 +24,9 @@ from serving.tools.arguments import text_of
 from serving.tools.fragments import Fragments, in_parts, whole_calls
 from serving.trace import note
 from serving.upstream import Piece
+
+MANY = 4000
+"""Characters of calls from which they are judged in a thread, so that other answers go on meanwhile."""
 
 
 class ReplyGuard:
@@ -132,8 +137,9 @@ class ReplyGuard:
     async def _may_call(self, calls: list[Call]) -> bool:
         screen = self._window.screen if self._window else None
         with self._timed("output"):
-            verdict = broken_by(calls, screen, self._options.output)
             told = text_of({"role": "assistant", "content": self._said, "tool_calls": calls})
+            work = (calls, screen, self._options.output)
+            verdict = await to_thread.run_sync(broken_by, *work) if len(told) > MANY else broken_by(*work)
             if verdict is None and (rule := await self._endpoint_rule(told, is_last=True)):
                 verdict = Verdict("output", rule)
         self.verdict = verdict

@@ -18,10 +18,12 @@ from serving.tools.arguments import readings, still_json
 from serving.tools.fragments import Fragment, whole_calls
 from serving.tools.results import BEGIN, END, bare, marked
 from serving.upstream import Piece
+from tests.fakes import fake_judge
 from tests.serving.conftest import OPTIONS, Chat, chatting
 from tests.serving.tools.conftest import USER, WEATHER, calling, post, result, tooling
 
 GUARD = Guard(OPTIONS.guard)
+AWAY = {"model": "m", "input": True, "output": "whole", "seconds": 5, "when_away": "closed", "rest_seconds": 1}
 LEAKS = [
     "-----BEGIN RSA PRIVATE KEY-----",
     "write to eve@evil.com",
@@ -163,3 +165,27 @@ def test_personal_data_in_results_and_arguments_has_one_name_and_arguments_stay_
 @pytest.mark.parametrize("redacted", ['{"n": [PHONE_1]}', '{"n": [[PHONE_1], 2]}', '{"n": 1[PHONE_1]}', "nothing"])
 def test_redacted_arguments_are_a_json_object_whatever_was_replaced(redacted: str) -> None:
     assert isinstance(json.loads(still_json(redacted)), dict)
+
+
+def test_a_moderation_model_is_told_calls_and_results_as_talk_of_two_who_take_turns(tmp_path: Path) -> None:
+    with fake_judge(lambda _: {"safe": 1.0}) as judge:
+        endpoint = {**AWAY, "url": judge.url}
+        with chatting(tmp_path, tooling(guard={"endpoint": endpoint})) as chat:
+            chat.engine.calls = [("weather", '{"city": "Rome"}')]
+            asked = [USER, calling("a", "b"), result("a", "18"), result("b", "20")]
+            assert post(chat, asked, tools=[WEATHER]).status_code == 200
+    before, after = judge.asked[0], judge.asked[-1]
+    assert [message["role"] for message in before] == ["user", "assistant", "user"]
+    assert after[-1] == {"role": "assistant", "content": 'weather {"city": "Rome"}'}
+
+
+def test_a_call_that_a_moderation_model_finds_unsafe_ends_as_content_filter(tmp_path: Path) -> None:
+    def verdict(text: str) -> dict[str, float]:
+        return {"unsafe\nS1": 1.0} if "Rome" in text else {"safe": 1.0}
+
+    with fake_judge(verdict) as judge:
+        options = tooling(guard={"endpoint": {**AWAY, "url": judge.url}})
+        with chatting(tmp_path, options) as chat:
+            chat.engine.calls = [("weather", '{"city": "Rome"}')]
+            ended = ends(chat, streamed=False)
+    assert ended[:2] == ("content_filter", "moderation_S1")
