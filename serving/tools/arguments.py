@@ -47,13 +47,13 @@ def canonical(arguments: str) -> str:
 
 
 def still_json(redacted: str) -> str:
-    """Return redacted arguments as a JSON object: a placeholder that stands for a number becomes a string."""
+    """Return redacted arguments as JSON: a placeholder that stands for a number becomes a string."""
     quoted = UNQUOTED.sub(r'\1"\2"', redacted)
     try:
-        is_object = isinstance(json.loads(quoted), dict)
+        json.loads(quoted)
     except (ValueError, RecursionError):
-        is_object = False
-    return quoted if is_object else json.dumps({"redacted": redacted}, ensure_ascii=False)
+        return json.dumps({"redacted": redacted}, ensure_ascii=False)
+    return quoted
 
 
 def _resolved(match: re.Match[str]) -> str:

@@ -163,7 +163,7 @@ def test_personal_data_in_results_and_arguments_has_one_name_and_arguments_stay_
 
 
 @pytest.mark.parametrize("redacted", ['{"n": [PHONE_1]}', '{"n": [[PHONE_1], 2]}', '{"n": 1[PHONE_1]}', "nothing"])
-def test_redacted_arguments_are_a_json_object_whatever_was_replaced(redacted: str) -> None:
+def test_redacted_arguments_are_json_whatever_was_replaced(redacted: str) -> None:
     assert isinstance(json.loads(still_json(redacted)), dict)
 
 
