@@ -35,7 +35,7 @@ from thumbwheel.settings import REPOSITORY, settings
 
 SEED = REPOSITORY / "data" / "seed"
 WINDOW, STREAMS, TASKS, ANSWER, TURNS, TURN_ANSWER = 2048, 8, 8, 96, 5, 32
-PLAIN = EngineOptions(prefix_caching=True, speculation=None, adapters=None)
+PLAIN = EngineOptions(prefix_caching=True, speculation=None, adapters=None, tools=None)
 SLOTS = AdapterOptions(at_once=4, in_memory=4, rank=8)
 NAME = "base"
 

@@ -41,7 +41,7 @@ from serving.review.desk import Desk
 from serving.stream import EventStream, events, whole
 from serving.tolerance import store_away
 from serving.trace import Traced, Tracing
-from serving.upstream import Upstream
+from serving.upstream import Piece, Upstream
 from thumbwheel.arms import Arm, ledger_path, routing_path
 from thumbwheel.errors import ReleaseError, StoreError
 from thumbwheel.ledger import Ledger
@@ -164,8 +164,8 @@ async def _answer(request: Request, body: ChatRequest, guest: Guest, choice: Cho
         if not body.stream:
             await _drain(pieces)
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        response: Response = EventStream(events(draft, first, pieces, usage))
+        with_usage = body.stream_options is not None and body.stream_options.include_usage
+        response: Response = EventStream(events(draft, first, pieces, with_usage))
     else:
         response = JSONResponse(whole(draft))
     _count(request, 200)
@@ -238,14 +238,14 @@ async def readyz(request: Request) -> Response:
     return PlainTextResponse("ready\n" if ready else "the engine is not ready\n", 200 if ready else 503)
 
 
-async def _drain(pieces: AsyncIterator[str]) -> None:
+async def _drain(pieces: AsyncIterator[Piece]) -> None:
     async for _ in pieces:
         pass
 
 
 def _public(reply: Reply) -> dict[str, Any]:
-    hidden = ("user", "system", "conversation_id", "retrieved")
-    shown = {name: value for name, value in vars(reply).items() if name not in hidden}
+    hidden, if_any = ("user", "system", "conversation_id", "retrieved"), ("calls", "offered")
+    shown = {name: value for name, value in vars(reply).items() if name not in hidden and (value or name not in if_any)}
     cited = {"citations": citations(reply.reply, reply.retrieved["sources"])} if reply.retrieved else {}
     return {**shown, "prompt": reply.said(), **cited}
 

@@ -11,10 +11,12 @@ from serving.cache.answers import Answer
 from serving.cache.partition import Partition
 from serving.cache.semantic import Lookup
 from serving.guard.verdict import Verdict
-from serving.history import Reply
+from serving.history import Call, Reply
 from serving.memory.context import Context
 from serving.models.turn import Wanted
 from serving.retrieval.sources import citations
+from serving.tools.fragments import Fragments, whole_calls
+from serving.tools.request import Offered
 from serving.trace import Attributes
 from serving.upstream import Piece
 from thumbwheel.arms import CONTROL
@@ -26,6 +28,7 @@ class Draft:
 
     `partition` is None where no answer may come from the cache, or go there. `arm` answers; `unit` is who is counted
     for it, None where the reply does not count; `is_streamed` tells whether the user sees a reply that breaks off.
+    `offered` is what the request said of tools.
     """
 
     conversation_id: str
@@ -50,6 +53,12 @@ class Draft:
     first_seconds: float | None = None
     arm: str = CONTROL
     unit: str | None = None
+    offered: Offered | None = None
+    called: Fragments = ()
+
+    @property
+    def calls(self) -> list[Call]:
+        return whole_calls(self.called)
 
     @property
     def is_cached(self) -> bool:
@@ -60,7 +69,7 @@ class Draft:
         """Tell whether the history keeps the reply: what a user saw of it, or all of it."""
         if self.finish == "error" and not self.is_streamed:
             return False
-        return bool(self.text) or self.finish in ("stop", "length")
+        return bool(self.text or self.called) or self.finish in ("stop", "length")
 
     @property
     def citations(self) -> list[dict[str, Any]]:
@@ -76,9 +85,16 @@ class Draft:
 
     def add(self, piece: Piece) -> None:
         self.text += piece.text
+        self.called += piece.calls
         self.finish = piece.finish or self.finish
+        if self.called and self.finish == "stop":
+            self.finish = CALLED
         self.prompt_tokens = piece.prompt_tokens or self.prompt_tokens
         self.reply_tokens = piece.reply_tokens or self.reply_tokens
+
+
+CALLED = "tool_calls"
+"""How a reply ends that calls tools, by OpenAI's name."""
 
 
 def now() -> str:
@@ -103,6 +119,8 @@ def reply_of(draft: Draft) -> Reply:
         reply_tokens=draft.reply_tokens,
         created_at=now(),
         retrieved=draft.retrieved,
+        calls=draft.calls or None,
+        offered=draft.offered,
     )
 
 

@@ -25,6 +25,7 @@ from serving.memory.session import RedisSessions
 from serving.options import Options, load_options
 from serving.redis_link import redis_link
 from serving.review.verdicts import Verdicts
+from serving.tools.arguments import text_of
 from thumbwheel.command import run
 from thumbwheel.settings import settings
 
@@ -82,7 +83,7 @@ async def _erase_shared(user: str, options: Options) -> dict[str, int]:
 
 
 def _texts(reply: Reply) -> list[str]:
-    return [*(message["content"] for message in reply.said()), reply.reply]
+    return [*map(text_of, reply.said()), text_of(reply.message())]
 
 
 def main() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from serving.draft import now
 from serving.entry import Guest
-from serving.history import History, Reply
+from serving.history import History, Messages, Reply
 from serving.openai_api import ApiError, FeedbackRequest
 from serving.retrieval.sources import tenants_of
+from serving.tools.request import uses_tools
 
 
 class Sink(Protocol):
@@ -62,7 +64,7 @@ def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> 
         "rating": request.rating,
         "reason": request.reason,
         "correction": request.correction,
-        "prompt": reply.prompt,
+        "prompt": spoken(reply.prompt),
         "reply": reply.reply,
         "replaces": reply.replaces,
         "model": reply.model,
@@ -70,4 +72,18 @@ def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> 
         "consent": consent,
         "created_at": now(),
         "spans": [span.model_dump() for span in request.spans] or None,
+        "tools": tools_of(reply),
     }
+
+
+def spoken(prompt: Messages) -> list[dict[str, str]]:
+    """Return what of a prompt is talk: messages without calls, and without what tools answered."""
+    return [{"role": m["role"], "content": m["content"]} for m in prompt if m["role"] != "tool" and m["content"]]
+
+
+def tools_of(reply: Reply) -> str | None:
+    """Return, as JSON, what an event's prompt and reply leave out of a reply in which tools had a part, else None."""
+    if not (reply.calls or reply.offered or uses_tools(reply.prompt)):
+        return None
+    told = {"prompt": reply.prompt, "calls": reply.calls, **(reply.offered or {})}
+    return json.dumps(told, ensure_ascii=False)

@@ -6,14 +6,13 @@ partition; finding a message takes two look-ups by key; nothing is ever scanned.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from serving.history import Reply
+from serving.history import Reply, reply_of, row_of
 from thumbwheel.errors import SettingsError, StoreError
 from thumbwheel.settings import settings
 
@@ -46,8 +45,7 @@ class CassandraHistory:
             StoreError: the cluster is away, or refuses.
         """
         saved_at = uuid.uuid1()
-        retrieved = reply.retrieved and json.dumps(reply.retrieved, ensure_ascii=False)
-        row = {**vars(reply), "prompt": json.dumps(reply.prompt, ensure_ascii=False), "retrieved": retrieved}
+        row = row_of(reply)
         self._batch(
             (INSERT_REPLY, (*(row[name] for name in NAMES), saved_at)),
             (INSERT_PLACE, (reply.message_id, reply.conversation_id, saved_at)),
@@ -137,9 +135,7 @@ def _hosts(names: str) -> list[str]:
 
 
 def _reply(row: Iterable[Any]) -> Reply:
-    values = dict(zip(NAMES, row, strict=True))
-    retrieved = values["retrieved"] and json.loads(values["retrieved"])
-    return Reply(**{**values, "prompt": json.loads(values["prompt"]), "retrieved": retrieved})
+    return reply_of(dict(zip(NAMES, row, strict=True)))
 
 
 @contextmanager

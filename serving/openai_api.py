@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
+
+from serving.history import Call
+from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Message, Request, Tool, unicode_text
 
 MAX_BODY = 1_000_000
 """Bytes of a request; a longer one is refused unread."""
 MAX_MESSAGES = 200
-MAX_CHARACTERS = 60_000
-"""Of one message; the model's own window is smaller and is enforced in tokens by the engine."""
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 """OpenAI's names for errors that are not the request's own."""
 
@@ -37,39 +38,7 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
-class Request(BaseModel):
-    """Base of request bodies: an unknown field is refused by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 R = TypeVar("R", bound=Request)
-
-
-class Message(Request):
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MAX_CHARACTERS)
-    name: str | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _join_parts(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
-            raise ValueError("only parts of type 'text' are understood")
-        return "".join(str(part.get("text", "")) for part in value)
-
-    @field_validator("content")
-    @classmethod
-    def _is_text(cls, value: str) -> str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be valid Unicode text") from None
-        if not value.strip():
-            raise ValueError("must not be empty")
-        return value
 
 
 class StreamOptions(Request):
@@ -95,6 +64,9 @@ class ChatRequest(Request):
     user: str | None = Field(None, min_length=1, max_length=500)
     metadata: dict[str, str] | None = None
     store: bool | None = None
+    tools: list[Tool] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
     conversation_id: str | None = Field(None, min_length=1, max_length=100)
     regenerate: str | None = Field(None, min_length=1, max_length=100)
@@ -125,7 +97,9 @@ class FeedbackRequest(Request):
     @field_validator("reason", "correction")
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
-        return None if value is None else Message._is_text(value)
+        if value is not None and not unicode_text(value).strip():
+            raise ValueError("must not be empty")
+        return value
 
 
 def parse(kind: type[R], body: bytes) -> R:
@@ -153,7 +127,7 @@ def _explained(item: Any) -> ApiError:
     return ApiError(400, f"{param}: {item['msg'].removeprefix('Value error, ')}", "invalid_value", param)
 
 
-def chunk(identity: dict[str, Any], delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+def chunk(identity: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     """Return one event of a stream."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**identity, "object": "chat.completion.chunk", "choices": [choice]}
@@ -165,9 +139,12 @@ def text_events(identity: dict[str, Any]) -> Callable[[str], bytes]:
     return lambda text: before + json.dumps(text, ensure_ascii=False).encode() + after
 
 
-def completion(identity: dict[str, Any], text: str, finish: str, usage: dict[str, int]) -> dict[str, Any]:
-    """Return a whole answer."""
-    message = {"role": "assistant", "content": text, "refusal": None}
+def completion(
+    identity: dict[str, Any], text: str, calls: list[Call], finish: str, usage: dict[str, int]
+) -> dict[str, Any]:
+    """Return a whole answer; where it calls tools without a word, its content is null."""
+    called = {"tool_calls": calls} if calls else {}
+    message = {"role": "assistant", "content": None if calls and not text else text, "refusal": None, **called}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return {**identity, "object": "chat.completion", "choices": [choice], "usage": usage}
 

@@ -29,6 +29,7 @@ from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
+from serving.tools.request import Offered, offered_of, prompt_of, uses_tools
 from serving.trace import note, span
 from serving.upstream import Piece
 from thumbwheel.arms import CONTROL
@@ -65,9 +66,10 @@ class Orchestrator:
                 that is not there.
         """
         earlier = await self._earlier(request, guest)
-        context, verdict = await (self._again(earlier) if earlier else self._context(request, guest))
-        payload = self._payload(request, context)
-        wanted = self.pool.wanted(request.model, context.prompt, guest.caller)
+        offered = offered_of(request) or (earlier.offered if earlier else None)
+        context, verdict = await (self._again(earlier) if earlier else self._context(request, guest, offered))
+        payload, with_tools = self._payload(request, context, offered), bool(offered) or uses_tools(context.prompt)
+        wanted = self.pool.wanted(request.model, context.prompt, guest.caller, with_tools)
         return Draft(
             conversation_id=context.asked.conversation,
             message_id=f"m-{uuid.uuid4().hex}",
@@ -75,7 +77,9 @@ class Orchestrator:
             context=context,
             replaces=earlier.message_id if earlier else None,
             payload=payload,
-            partition=None if earlier or not wanted.is_primary else self._partition(context, guest, payload),
+            partition=None
+            if earlier or with_tools or not wanted.is_primary
+            else self._partition(context, guest, payload),
             wanted=wanted,
             model=self.release.model,
             is_streamed=request.stream,
@@ -83,23 +87,25 @@ class Orchestrator:
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
             arm=self.arm,
+            offered=offered,
         )
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:
         """Tell whether a reply is a guest's to see: theirs, and from no other tenant's documents."""
         return guest.may_see(reply.user) and tenants_of(reply.retrieved) <= set(self._tenants(guest))
 
-    async def pieces(self, draft: Draft) -> AsyncGenerator[str, None]:
-        """Yield a reply's text as it comes; the reply is in the history when this ends, however it ends."""
+    async def pieces(self, draft: Draft) -> AsyncGenerator[Piece, None]:
+        """Yield a reply's text and calls as they come; the reply is in the history when this ends, however it ends."""
         self.answering += 1
         try:
             async with aclosing(within(self._guarded(draft), self.admission.options.answer_seconds)) as stream:
                 async for piece in stream:
-                    if piece.text and not draft.text and draft.is_streamed:
+                    is_said = bool(piece.text or piece.calls)
+                    if is_said and not (draft.text or draft.called) and draft.is_streamed:
                         self._count_first(draft)
                     draft.add(piece)
-                    if piece.text:
-                        yield piece.text
+                    if is_said:
+                        yield piece
         except ApiError as error:
             draft.finish = "error" if error.status >= 500 else "refused"
             raise
@@ -152,14 +158,15 @@ class Orchestrator:
             metrics.RETRIEVAL_FAULTS.labels("room").inc()
         elif grounding.retrieved is not None:
             draft.context, draft.retrieved = replace(draft.context, prompt=grounding.messages), grounding.retrieved
-            draft.payload["messages"][-1] = grounding.messages[-1]
-        return grounding.answer
+            draft.payload["messages"] = with_system(draft.context.system, grounding.messages)
+        return None if draft.offered else grounding.answer  # a tool may know what no document says
 
     def _room(self, draft: Draft) -> int:
         """Return how many characters of documents the window has room for."""
         if draft.context.room is not None:
             return room_in(draft.context.room)
-        return context_room(draft.payload["messages"], self.release.window, draft.payload["max_tokens"])
+        messages, tools = draft.payload["messages"], draft.payload.get("tools", [])
+        return context_room(messages, tools, self.release.window, draft.payload["max_tokens"])
 
     def _tenants(self, guest: Guest) -> list[str]:
         """Return whose documents a guest is answered from."""
@@ -186,9 +193,11 @@ class Orchestrator:
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
 
-    async def _context(self, request: ChatRequest, guest: Guest) -> tuple[Context, Verdict | None]:
+    async def _context(
+        self, request: ChatRequest, guest: Guest, offered: Offered | None
+    ) -> tuple[Context, Verdict | None]:
         """Return what goes to the engine, as the guard let it pass, or the verdict by which nothing goes there."""
-        prompt, own = self._prompt(request)
+        prompt, own = prompt_of(request)
         seen = await self._judged(prompt, own)
         asked = Asked(
             conversation=await self._conversation(request, guest),
@@ -197,6 +206,7 @@ class Orchestrator:
             prompt=seen.messages,
             system="\n\n".join(filter(None, [self.release.system_prompt, own])),
             budget=self.release.window - self._most(request),
+            tools=offered["tools"] if offered else [],
         )
         return _plain(asked) if seen.verdict else await self._remembered(asked), seen.verdict
 
@@ -218,20 +228,11 @@ class Orchestrator:
         asked = Asked(earlier.conversation_id, False, None, earlier.prompt, earlier.system, self.release.window)
         return _plain(asked), seen.verdict
 
-    def _prompt(self, request: ChatRequest) -> tuple[Messages, str]:
-        """Return the conversation that was sent, and what the client set before it."""
-        if not request.messages:
-            raise ApiError(400, "messages: must not be empty", "invalid_value", "messages")
-        if request.messages[-1].role != "user":
-            raise ApiError(400, "messages: the last message must be the user's", "invalid_value", "messages")
-        own = [m.content for m in request.messages if m.role == "system"]
-        prompt = [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"]
-        return prompt, "\n\n".join(own)
-
-    def _payload(self, request: ChatRequest, context: Context) -> dict[str, Any]:
+    def _payload(self, request: ChatRequest, context: Context, offered: Offered | None) -> dict[str, Any]:
         given = request.model_dump(include=set(PASSED_ON), exclude_none=True)
         return {
             **given,
+            **(offered or {}),
             "model": self.release.model,
             "messages": with_system(context.system, context.prompt),
             "temperature": self._temperature(request),

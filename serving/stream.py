@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.draft import Draft
 from serving.openai_api import DONE, ApiError, chunk, completion, event, text_events
+from serving.upstream import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +38,22 @@ class EventStream(StreamingResponse):
 
 
 async def events(
-    draft: Draft, first: str | None, pieces: AsyncGenerator[str, None], usage: bool
+    draft: Draft, first: Piece | None, pieces: AsyncGenerator[Piece, None], usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """Yield an answer as OpenAI streams it, its first piece already at hand."""
     identity = _identity(draft)
     said = text_events(identity)
     async with aclosing(pieces):
-        yield event(chunk(identity, {"role": "assistant", "content": first or ""}))
+        content = (first.text or (None if first.calls else "")) if first else ""
+        yield event(chunk(identity, {"role": "assistant", "content": content}))
         try:
-            async for text in pieces:
-                yield said(text)
+            for part in first.calls if first else ():
+                yield event(chunk(identity, {"tool_calls": [part.delta()]}))
+            async for piece in pieces:
+                if piece.text:
+                    yield said(piece.text)
+                for part in piece.calls:
+                    yield event(chunk(identity, {"tool_calls": [part.delta()]}))
         except ApiError as error:
             yield event(error.body())
             return
@@ -62,7 +69,7 @@ async def events(
 
 def whole(draft: Draft) -> dict[str, Any]:
     """Return an answer that is not streamed."""
-    return {**completion(_identity(draft), draft.text, draft.finish, draft.usage), **_ours(draft)}
+    return {**completion(_identity(draft), draft.text, draft.calls, draft.finish, draft.usage), **_ours(draft)}
 
 
 def _identity(draft: Draft) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import aiohttp
 
 from serving.breaker import Breaker
 from serving.openai_api import ApiError
+from serving.tools.fragments import Fragments, fragments_of
 from serving.trace import outgoing, span
 
 logger = logging.getLogger(__name__)
@@ -37,12 +38,17 @@ AWAY = "the model is not available right now; please try again in a minute"
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an answer; the last ones carry how it ended and what it cost."""
+    """A part of an answer; the last ones carry how it ended and what it cost.
+
+    `finish` says that the model was done, `stop`, whether it spoke or called tools: engines differ in when they say
+    `tool_calls`, and what was called shows in `calls`.
+    """
 
     text: str = ""
     finish: str | None = None
     prompt_tokens: int = 0
     reply_tokens: int = 0
+    calls: Fragments = ()
 
 
 class UnknownModelError(ApiError):
@@ -118,7 +124,7 @@ class Upstream:
                     raise _refusal(response.status, await response.read())
                 begun = whole
                 async for piece in _whole(response) if whole else _pieces(response):
-                    if piece.text and not begun:
+                    if (piece.text or piece.calls) and not begun:
                         begun = True
                         traced.add_event("first_token")
                     if piece.reply_tokens:
@@ -195,7 +201,7 @@ def _joined(lines: Sequence[bytes]) -> tuple[Piece, ApiError | None]:
         if "error" in value:
             return piece, unavailable("the engine reported an error")
         choice = (value.get("choices") or [{}])[0]
-        piece = _with(piece, (choice.get("delta") or {}).get("content"), choice, value)
+        piece = _with(piece, choice.get("delta") or {}, choice, value)
     return piece, None
 
 
@@ -204,16 +210,18 @@ async def _whole(response: aiohttp.ClientResponse) -> AsyncIterator[Piece]:
     try:
         value = json.loads(await response.read())
         choice = value["choices"][0]
-        yield _with(Piece(), choice["message"]["content"], choice, value)
-    except (ValueError, LookupError, TypeError):
+        yield _with(Piece(), choice["message"], choice, value)
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise unavailable("the answer is none") from None
 
 
-def _with(piece: Piece, text: str | None, choice: dict[str, Any], value: dict[str, Any]) -> Piece:
-    usage = value.get("usage") or {}
+def _with(piece: Piece, told: dict[str, Any], choice: dict[str, Any], value: dict[str, Any]) -> Piece:
+    """Return a piece with what more is `told`, by a message or a delta."""
+    usage, finish, calls = value.get("usage") or {}, choice.get("finish_reason"), told.get("tool_calls")
     return Piece(
-        text=piece.text + (text or ""),
-        finish=choice.get("finish_reason") or piece.finish,
+        text=piece.text + (told.get("content") or ""),
+        calls=piece.calls + fragments_of(calls) if calls else piece.calls,
+        finish=("stop" if finish == "tool_calls" else finish) or piece.finish,
         prompt_tokens=usage.get("prompt_tokens", piece.prompt_tokens),
         reply_tokens=usage.get("completion_tokens", piece.reply_tokens),
     )

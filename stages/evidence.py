@@ -66,11 +66,17 @@ def _last_words(events: Iterable[Event]) -> tuple[dict[Key, str], dict[Key, bool
 
 
 def _barred(event: Event, consents: dict[Key, bool], youngest: datetime, opinions: dict[Key, str]) -> str | None:
-    """Return why an event may not be used, or None."""
+    """Return why an event may not be used, or None.
+
+    A preference is two texts to one prompt of texts. Where tools had a part, the prompt lacks what the model saw of
+    them, and a call is no text: learning from the rest would teach to answer without the tool.
+    """
     if not (event["consent"] and consents[key_of(event)]):
         return "no_consent"
     if not is_release(event["model"]):
         return "other_model"
+    if event.get("tools"):
+        return "tool_use"
     if time_of(event) > youngest:
         return "too_young"
     if not event["reply"].strip():

@@ -34,6 +34,7 @@ def feedback_event(**changes: Any) -> dict[str, Any]:
         "consent": True,
         "created_at": "2026-11-01T10:00:00+00:00",
         "spans": None,
+        "tools": None,
     }
     return {**event, **changes}
 

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from serving.history import Messages
+from serving.tools.arguments import text_of
 from tests.serving_thread import served
 
 
@@ -24,7 +26,8 @@ class FakeEngine:
     """An OpenAI-compatible engine over HTTP that answers `Echo N: <last message>`, N counting the requests.
 
     `status` makes it refuse, `dies_after` breaks its answers off after so many pieces, `delay` is seconds a piece; it
-    does not begin while it `is_held`.
+    does not begin while it `is_held`. `calls`, names and arguments, makes it call tools behind `text`, which may then
+    be empty; `call_finish` is how it says that such an answer ended.
     """
 
     def __init__(self) -> None:
@@ -38,8 +41,12 @@ class FakeEngine:
         self.delay = 0.0
         self.is_held = False
         self.text: str | None = None
+        self.calls: list[tuple[str, str]] = []
+        self.call_finish = "tool_calls"
 
     def answer(self, payload: dict[str, Any]) -> str:
+        if self.calls:
+            return self.text or ""
         return self.text or f"Echo {len(self.payloads)}: {payload['messages'][-1]['content']}"
 
     def app(self) -> Starlette:
@@ -72,8 +79,15 @@ class FakeEngine:
                 break
         if self.dies_after is not None:
             raise ConnectionAbortedError("the engine died")
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if self.calls:
+            message = {"role": "assistant", "content": text or None, "tool_calls": [*map(_call, range(9), self.calls)]}
+        choice = {"index": 0, "message": message, "finish_reason": self._finish}
         return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": pieces}})
+
+    @property
+    def _finish(self) -> str:
+        return self.call_finish if self.calls else "stop"
 
     async def _events(self, text: str) -> AsyncIterator[bytes]:
         pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
@@ -83,10 +97,13 @@ class FakeEngine:
                     raise ConnectionAbortedError("the engine died")
                 yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}]})
                 await asyncio.sleep(self.delay)
+            for index, call in enumerate(self.calls):
+                for delta in _call_deltas(index, call):
+                    yield _event({"choices": [{"delta": {"tool_calls": [delta]}, "finish_reason": None}]})
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
-        yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+        yield _event({"choices": [{"delta": {}, "finish_reason": self._finish}]})
         yield _event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(pieces)}})
         yield b"data: [DONE]\n\n"
 
@@ -99,6 +116,17 @@ def fake_engine(engine: FakeEngine | None = None) -> Iterator[FakeEngine]:
         yield engine
 
 
+def _call(index: int, call: tuple[str, str]) -> dict[str, Any]:
+    return {"id": f"call_{index}", "type": "function", "function": {"name": call[0], "arguments": call[1]}}
+
+
+def _call_deltas(index: int, call: tuple[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield a call as vLLM streams it: id and name, then the arguments piece by piece."""
+    yield {"index": index, **_call(index, (call[0], ""))}
+    for place in range(0, len(call[1]), 5):
+        yield {"index": index, "function": {"arguments": call[1][place : place + 5]}}
+
+
 def _event(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
@@ -106,8 +134,9 @@ def _event(value: dict[str, Any]) -> bytes:
 class WordTokens:
     """A tokenizer whose tokens are words; a message takes four more, the opening of the answer three."""
 
-    def count(self, messages: Sequence[dict[str, str]]) -> int:
-        return 3 + sum(4 + len(message["content"].split()) for message in messages)
+    def count(self, messages: Messages, tools: Sequence[dict[str, Any]] = ()) -> int:
+        said = sum(4 + len(text_of(message).split()) for message in messages)
+        return 3 + said + sum(len(json.dumps(tool).split()) for tool in tools)
 
 
 def word_vectors(texts: Sequence[str]) -> Any:
@@ -138,6 +167,7 @@ class FakeJudge:
         self.refusal = 200
         self.tokens: tuple[int, int] | None = None
         self.busy_once = False
+        self.asked: list[list[dict[str, Any]]] = []
         self._seen: set[str] = set()
 
     def app(self) -> Starlette:
@@ -146,6 +176,7 @@ class FakeJudge:
     async def _complete(self, request: Request) -> Response:
         payload = json.loads(await request.body())
         self.calls += 1
+        self.asked.append(payload["messages"])
         if self.refusal != 200:
             return JSONResponse({"error": {"message": "no"}}, self.refusal)
         if self.fails_after is not None and self.calls > self.fails_after:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 RATINGS = ("up", "down")
 REQUIRED = ("event_id", "conversation_id", "message_id", "user", "kind", "created_at")
-OPTIONAL = ("rating", "reason", "correction", "replaces", "model", "arm")
+OPTIONAL = ("rating", "reason", "correction", "replaces", "model", "arm", "tools")
 NEEDED_BY = {"rating": ("rating", "reason", "spans"), "edit": ("correction",), "regeneration": ("replaces",)}
 """The optional fields of which a kind of event needs at least one."""
 

@@ -89,11 +89,14 @@ FEEDBACK = pa.schema(
         ("consent", pa.bool_()),
         ("created_at", pa.string()),
         ("spans", pa.list_(SPAN)),
+        ("tools", pa.string()),
     ]
 )
 """`prompt` and `reply` are what the user saw, byte for byte; `replaces` is the message a regeneration replaces. A span
 of `spans` are the characters `start` to `end` (not included) of the reply, in Unicode code points, marked as `label`;
-tables of before there were spans lack the column."""
+tables of before there were spans lack the column. `tools` is null but where tools had a part in a reply: JSON of the
+whole prompt with calls and their results, of the reply's own calls, and of the tools that were offered; older tables
+lack it, too."""
 FEEDBACK_KINDS = ("rating", "edit", "regeneration", "review", "comparison")
 """`review` and `comparison` are a reviewer's: on a disliked reply, or on the answers of two releases to a question."""
 ELSEWHERE, ADAPTED = "elsewhere/", "+"

@@ -12,6 +12,7 @@ from serving.breaker import Breaker
 from serving.guard.options import EndpointOptions
 from serving.history import Messages
 from serving.options import BreakerOptions
+from serving.tools.results import as_dialogue
 from thumbwheel.moderation import wire
 from thumbwheel.settings import settings
 
@@ -44,7 +45,7 @@ class Endpoint:
         await self._client.aclose()
 
     async def _ask(self, messages: Messages) -> re.Match[str] | None:
-        body = wire.question(self.options.model, messages)
+        body = wire.question(self.options.model, as_dialogue(messages))
         try:
             response = await self._client.post(wire.address(self.options.url), json=body)
             answer = wire.answer_of(response.raise_for_status().json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import anyio
@@ -16,7 +17,9 @@ from serving.guard.reply import ReplyGuard
 from serving.guard.screen import Screen
 from serving.guard.spotlight import Spotlight
 from serving.guard.verdict import Verdict
-from serving.history import Messages
+from serving.history import Call, Message, Messages, asked_at
+from serving.tools.arguments import canonical, still_json, text_of
+from serving.tools.results import bare, marked
 
 MANY = 4000
 """Characters from which a conversation is judged in a thread, so that other answers go on meanwhile."""
@@ -45,7 +48,7 @@ class Guard:
     async def request(self, messages: Messages, system: str = "") -> Request:
         """Judge a conversation by all that is configured; `system` is what the client set before it, if anything."""
         started = time.perf_counter()
-        many = sum(len(message["content"]) for message in messages) + len(system) > MANY
+        many = sum(len(text_of(message)) for message in messages) + len(system) > MANY
         work = (messages, system)
         judged = await anyio.to_thread.run_sync(self.judged, *work) if many else self.judged(*work)
         if judged.verdict is None and self.endpoint and self.endpoint.options.input:
@@ -59,16 +62,19 @@ class Guard:
     def judged(self, messages: Messages, system: str = "") -> Request:
         """Return a verdict on the last turn and the conversation without personal data and refused earlier turns.
 
-        Pure: this is all that the process itself can say, without the endpoint.
+        What tools answered is judged as a document is, and gives no verdict but for personal data. Pure: this is all
+        that the process itself can say, without the endpoint.
         """
-        *earlier, last = messages
-        rule = self.input_rule(last["content"]) or (self.input_rule(system) if system.strip() else None)
+        place = max(0, asked_at(messages))
+        earlier, turn = messages[:place], messages[place:]
+        rule = self.input_rule(turn[0]["content"]) if turn[0]["role"] == "user" else None
+        rule = rule or (self.input_rule(system) if system.strip() else None)
         treatment = self.options.personal.input
         if rule is None and treatment == "refuse":
-            rule = next((f"pii_{found.kind}" for found in self.personal.find(last["content"])), None)
+            rule = next((f"pii_{found.kind}" for m in turn for found in self.personal.find(text_of(m))), None)
         if rule is not None:
             return Request(messages, Verdict("input", rule))
-        kept = [*self._without_refused(earlier), last]
+        kept = [*map(self._as_data, [*self._without_refused(earlier), *turn])]
         return Request(kept) if treatment == "allow" else self._redacted(kept)
 
     def document(self, text: str) -> str:
@@ -105,7 +111,31 @@ class Guard:
                 kept.append(message)
         return kept
 
+    def _as_data(self, message: Message) -> Message:
+        """Return a result of a call as it may stand in a prompt, and any other message as it is."""
+        if message["role"] != "tool":
+            return message
+        return {**message, "content": marked(self.document(bare(message["content"])))}
+
     def _redacted(self, messages: Messages) -> Request:
-        texts, counts = self.personal.redacted([message["content"] for message in messages])
+        calls = [call for message in messages for call in message.get("tool_calls", [])]
+        asked = [canonical(call["function"]["arguments"]) for call in calls]
+        texts, counts = self.personal.redacted([*(message["content"] for message in messages), *asked])
         verdicts = tuple(Verdict("input", f"pii_{kind}", "redact") for kind in counts)
-        return Request([{**m, "content": text} for m, text in zip(messages, texts, strict=True)], None, verdicts)
+        contents, arguments = iter(texts[: len(messages)]), texts[len(messages) :]
+        seen = iter(map(_called, calls, asked, arguments))
+        return Request([_with(message, next(contents), seen) for message in messages], None, verdicts)
+
+
+def _with(message: Message, content: str, calls: Iterator[Call]) -> Message:
+    """Return a message with another content, and with the next calls in place of its own."""
+    told: Message = {**message, "content": content}
+    if "tool_calls" in message:
+        told["tool_calls"] = [next(calls) for _ in message["tool_calls"]]
+    return told
+
+
+def _called(call: Call, before: str, redacted: str) -> Call:
+    if before == redacted:
+        return call
+    return {**call, "function": {**call["function"], "arguments": still_json(redacted)}}

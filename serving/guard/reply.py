@@ -6,7 +6,10 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 
+from anyio import to_thread
+
 from serving import metrics
+from serving.guard.calls import broken_by
 from serving.guard.endpoint import Endpoint
 from serving.guard.moderation import broken_rule
 from serving.guard.options import GuardOptions
@@ -15,14 +18,19 @@ from serving.guard.screen import Screen
 from serving.guard.sentences import Sentences
 from serving.guard.verdict import Layer, Verdict
 from serving.guard.window import Window
-from serving.history import FILTERED, Messages
+from serving.history import FILTERED, Call, Messages
 from serving.openai_api import ApiError
+from serving.tools.arguments import text_of
+from serving.tools.fragments import Fragments, in_parts, whole_calls
 from serving.trace import note
 from serving.upstream import Piece
 
+MANY = 4000
+"""Characters of calls from which they are judged in a thread, so that other answers go on meanwhile."""
+
 
 class ReplyGuard:
-    """Screens a reply; its last sentence leaves when the whole has been judged."""
+    """Screens a reply; its last sentence leaves when the whole has been judged, its calls of tools after that."""
 
     def __init__(
         self,
@@ -55,12 +63,17 @@ class ReplyGuard:
 
     async def _pieces(self, source: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
         broken: ApiError | None = None
+        calls: Fragments = ()
         try:
             async for piece in source:
                 async for text in self._passed(piece.text):
                     yield Piece(text)
                 if self.verdict:
                     break
+                if self._judges:
+                    calls += piece.calls
+                elif piece.calls:
+                    yield Piece(calls=piece.calls)
                 if piece.finish or piece.reply_tokens:
                     yield Piece("", piece.finish, piece.prompt_tokens, piece.reply_tokens)
         except ApiError as error:
@@ -69,6 +82,9 @@ class ReplyGuard:
             yield Piece(text)
         if broken:
             raise broken
+        whole = whole_calls(calls)
+        if whole and not self.verdict and await self._may_call(whole):
+            yield Piece(calls=in_parts(whole))
         if self.verdict:
             yield Piece(("\n\n" if self._said else "") + self._options.refusal, FILTERED)
 
@@ -111,6 +127,23 @@ class ReplyGuard:
             return False
         self._said = whole
         return True
+
+    @property
+    def _judges(self) -> bool:
+        """Tell whether anything judges what a reply calls; if so its calls leave once all of them have been judged."""
+        asked = self._endpoint is not None and self._endpoint.options.output != "off"
+        return self._window is not None or self._options.output is not None or asked
+
+    async def _may_call(self, calls: list[Call]) -> bool:
+        screen = self._window.screen if self._window else None
+        with self._timed("output"):
+            told = text_of({"role": "assistant", "content": self._said, "tool_calls": calls})
+            work = (calls, screen, self._options.output)
+            verdict = await to_thread.run_sync(broken_by, *work) if len(told) > MANY else broken_by(*work)
+            if verdict is None and (rule := await self._endpoint_rule(told, is_last=True)):
+                verdict = Verdict("output", rule)
+        self.verdict = verdict
+        return verdict is None
 
     def _rule(self, text: str) -> str | None:
         output = self._options.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from serving.guard.links import links
 from serving.guard.options import StreamOptions
 from serving.guard.personal import Personal
-from serving.guard.sequences import Sequences
+from serving.guard.sequences import Sequences, Trace
 from thumbwheel.moderation.normalise import fold
 
 Span = tuple[int, int, str]
@@ -26,6 +26,13 @@ class Screen:
         if self._personal.options.output != "allow":
             found += [(each.start, each.end, f"pii_{each.kind}") for each in self._personal.find(text)]
         return _joined(sorted(found)) if len(found) > 1 else found
+
+    def rule(self, text: str) -> str | None:
+        """Return the first rule that a whole text breaks, None for none."""
+        trace = Trace(self.sequences)
+        if any(trace.step(character, place) for place, character in enumerate(text)):
+            return "forbidden_sequence"
+        return next((rule for _, _, rule in self.spans(text)), None)
 
     def refuses(self, rule: str) -> bool:
         """Tell whether a reply ends where this is found, instead of going on without it."""

@@ -10,26 +10,30 @@ from anyio import to_thread
 from jinja2 import TemplateError
 
 from serving import metrics
-from serving.history import History, Messages, Reply
+from serving.history import History, Messages, Reply, asked_at, question_of
 from serving.memory import blocks
 from serving.memory.profile import SqliteProfiles
 from serving.memory.recall import SqliteRecall
-from serving.memory.session import Session, Sessions, continued, from_history, stands, trimmed, uncovered
+from serving.memory.session import Session, Sessions, continued, from_history, settled, stands, trimmed, uncovered
 from serving.memory.statements import statements
 from serving.memory.summary import Summariser, is_due
-from serving.memory.tokens import PromptTokens, with_system
+from serving.memory.tokens import PromptTokens, Tools, with_system
 from serving.memory.window import Fitted, TooLongError, fit
 from serving.openai_api import ApiError
 from serving.options import MemoryOptions
 from serving.sentences import Sentences
 from serving.tolerance import tolerated
+from serving.tools.request import are_results, refuse_misplaced
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as memory sees it. `user` is None for somebody whom nobody vouches for; `budget` is in tokens."""
+    """A request as memory sees it. `user` is None for somebody whom nobody vouches for; `budget` is in tokens.
+
+    `tools` stand in the prompt, too, and take of the budget.
+    """
 
     conversation: str
     is_new: bool
@@ -37,6 +41,12 @@ class Asked:
     prompt: Messages
     system: str
     budget: int
+    tools: Tools = ()
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether the client sent what is new alone: a message, or the results of calls made before."""
+        return len(self.prompt) == 1 or are_results(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -83,12 +93,15 @@ class Memory:
         """Return what goes to the engine for a request.
 
         Raises:
-            ApiError: 400 where the newest message alone is longer than the budget.
+            ApiError: 400 where the newest message alone is longer than the budget, or results answer no call.
         """
         session = await self._session(asked)
         whole, first = asked.prompt, 0
-        if session and len(asked.prompt) == 1:
-            whole, first = [*session.messages, *asked.prompt], session.first
+        if session and asked.goes_on:
+            before = session.messages if are_results(asked.prompt) else settled(session.messages)
+            whole, first = [*before, *asked.prompt], session.first
+        if are_results(asked.prompt):
+            refuse_misplaced(whole)
         notes = [*self._profile(asked), *await self._recalled(asked)]
         if self._tokens is None:
             return self._fitted(asked, session, whole, first, notes)
@@ -99,7 +112,7 @@ class Memory:
         if self._tokens is None or context.room is None:
             return True
         told = with_system(context.system, messages)
-        return await to_thread.run_sync(self._tokens.count, told) <= context.asked.budget
+        return await to_thread.run_sync(self._tokens.count, told, context.asked.tools) <= context.asked.budget
 
     async def remember(self, context: Context, reply: Reply, is_busy: bool) -> None:
         """Keep what a reply and its question leave behind; `is_busy` leaves a summary for another time."""
@@ -133,7 +146,7 @@ class Memory:
         with tolerated("sessions"):
             session = await self.sessions.load(asked.conversation)
         source = "store" if session else "none"
-        if session is None and len(asked.prompt) == 1:
+        if session is None and asked.goes_on:
             found = from_history(await to_thread.run_sync(self._history.conversation, asked.conversation))
             session = trimmed(found, self.options.session.turns) if found else None
             source = "history" if session else "none"
@@ -149,10 +162,11 @@ class Memory:
 
     async def _recalled(self, asked: Asked) -> list[str]:
         wanted = self.options.recall
-        if self._sentences is None or asked.user is None or not wanted.enabled:
+        question = question_of(asked.prompt)
+        if self._sentences is None or asked.user is None or not wanted.enabled or not question:
             return []
         with tolerated("recall"):
-            vector = await self._sentences.vector(asked.prompt[-1]["content"])
+            vector = await self._sentences.vector(question)
             found = await to_thread.run_sync(
                 self.recall.near, asked.user, asked.conversation, vector, wanted.results, wanted.cosine
             )
@@ -179,7 +193,7 @@ class Memory:
             return Context(asked, messages, full, whole, first, 0)
         with tolerated("window", TemplateError):
             try:
-                system, fitted = full, self._fit(self._tokens, full, messages, asked.budget)
+                system, fitted = full, self._fit(self._tokens, asked, full, messages)
             except TooLongError:
                 system, fitted = asked.system, self._fit_or_refuse(self._tokens, asked, whole)
             metrics.WINDOW_DROPPED.inc(fitted.dropped)
@@ -187,12 +201,12 @@ class Memory:
             return Context(asked, fitted.messages, system, whole, first, fitted.whole_tokens, room)
         return Context(asked, messages, full, whole, first, 0)
 
-    def _fit(self, tokens: PromptTokens, system: str, messages: Messages, budget: int) -> Fitted:
-        return fit(messages, lambda some: tokens.count(with_system(system, some)), budget)
+    def _fit(self, tokens: PromptTokens, asked: Asked, system: str, messages: Messages) -> Fitted:
+        return fit(messages, lambda some: tokens.count(with_system(system, some), asked.tools), asked.budget)
 
     def _fit_or_refuse(self, tokens: PromptTokens, asked: Asked, whole: Messages) -> Fitted:
         try:
-            return self._fit(tokens, asked.system, whole, asked.budget)
+            return self._fit(tokens, asked, asked.system, whole)
         except TooLongError as error:
             message = f"the message is too long for the model: {error}; shorten it"
             raise ApiError(400, message, "context_length_exceeded", "messages") from None
@@ -207,8 +221,8 @@ class Memory:
 
     def _note(self, context: Context) -> None:
         wanted, user = self.options.profile, context.asked.user
-        if user is None or not wanted.enabled:
-            return
+        if user is None or not wanted.enabled or asked_at(context.whole) != len(context.whole) - 1:
+            return  # what came last are results of calls, which state nothing of the user
         said = statements(context.whole[-1]["content"], wanted.characters)
         if said:
             with tolerated("profile"):
@@ -220,6 +234,6 @@ class Memory:
         if self._sentences is None or context.asked.user is None or not self.options.recall.enabled or not reply.reply:
             return
         with tolerated("recall"):
-            question = context.whole[-1]["content"]
+            question = question_of(context.whole)
             vector = await self._sentences.vector(question)
             await to_thread.run_sync(self.recall.add, reply, question, vector)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from serving.history import FILTERED, Messages, Reply
+from serving.history import FILTERED, Message, Messages, Reply
 from serving.memory.window import flat, turns_of
 from serving.redis_link import RedisLink
 
@@ -55,9 +55,11 @@ class Sessions(Protocol):
     async def erase_user(self, user: str) -> int: ...
 
 
-def digest(message: dict[str, str]) -> str:
+def digest(message: Message) -> str:
     """Return 16 hex digits by which a message is known again."""
-    return hashlib.sha256(f"{message['role']}\n{message['content']}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    said = f"{message['role']}\n{message['content']}{json.dumps(more, sort_keys=True) if more else ''}"
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def stands(summary: Summary, messages: Messages, first: int) -> bool:
@@ -79,7 +81,7 @@ def trimmed(session: Session, turns: int) -> Session:
 
 def continued(session: Session | None, whole: Messages, first: int, reply: Reply) -> Session | None:
     """Return a session after a reply to `whole`; None where the reply replaced one that is not its newest."""
-    answer = {"role": "assistant", "content": reply.reply}
+    answer = reply.message()
     if reply.replaces is None:
         return Session(reply.user, [*whole, answer], first, reply.message_id)
     if session is None or session.last != reply.replaces:
@@ -96,10 +98,28 @@ def from_history(replies: Sequence[Reply]) -> Session | None:
 def transcript(replies: Sequence[Reply]) -> Messages:
     """Return the whole conversation that led to these replies, oldest first, with what has long left the window."""
     standing = _standing(replies)
-    messages = standing[0].said()[:-1] if standing else []
+    messages = standing[0].said()[: newest_at(standing[0].said())] if standing else []
     for reply in standing:
-        messages = [*messages, reply.said()[-1], {"role": "assistant", "content": reply.reply}]
+        said = reply.said()
+        before = settled(messages) if said[-1]["role"] == "user" else messages
+        messages = [*before, *said[newest_at(said) :], reply.message()]
     return messages
+
+
+def newest_at(messages: Messages) -> int:
+    """Return the place from which on messages are new: the last one, or the results of calls that end them."""
+    place = len(messages) - 1
+    while place > 0 and messages[place]["role"] == "tool" == messages[place - 1]["role"]:
+        place -= 1
+    return place
+
+
+def settled(messages: Messages) -> Messages:
+    """Return messages without calls at their end, which the user went on without waiting for."""
+    if not messages or "tool_calls" not in messages[-1]:
+        return messages
+    last: Message = {"role": "assistant", "content": messages[-1]["content"]}
+    return [*messages[:-1], last] if last["content"].strip() else messages[:-1]
 
 
 def _standing(replies: Sequence[Reply]) -> list[Reply]:

@@ -17,6 +17,7 @@ from serving.memory.window import TooLongError, fit, flat, turns_of
 from serving.openai_api import ApiError
 from serving.options import SummaryOptions
 from serving.tolerance import GONE
+from serving.tools.arguments import text_of
 from serving.upstream import Piece
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,10 @@ def oldest_half(session: Session) -> Work | None:
 def request_of(work: Work) -> Messages:
     """Return the messages by which the engine is asked for a summary."""
     told = [f"Summary of what came before: {work.earlier.text}"] if work.earlier else []
-    told += [f"{message['role']}: {passage(message['content'], len(message['content']))}" for message in work.messages]
+    told += [
+        f"{message['role']}: {passage(text, len(text))}"
+        for message, text in zip(work.messages, map(text_of, work.messages), strict=True)
+    ]
     text = "\n\n".join(told)
     return [{"role": "user", "content": f"{INSTRUCTION}\n\n<conversation>\n{text}\n</conversation>"}]
 

@@ -12,19 +12,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving.history import Messages
+from serving.history import Call, Message, Messages
 from thumbwheel.errors import ModelError
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+Tools = Sequence[dict[str, Any]]
+"""Definitions of tools, in OpenAI's form."""
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
 
 class PromptTokens(Protocol):
     """How many tokens the engine makes of messages, the opening of the answer included."""
 
-    def count(self, messages: Sequence[dict[str, str]]) -> int: ...
+    def count(self, messages: Messages, tools: Tools = ()) -> int: ...
 
 
 class TemplateTokens:
@@ -33,19 +35,25 @@ class TemplateTokens:
     def __init__(self, template: str, special: dict[str, str], encode: Callable[[str], Sequence[int]]) -> None:
         self._template, self._special, self._encode = compiled(template), special, encode
 
-    def render(self, messages: Sequence[dict[str, str]]) -> str:
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
         """Return the text that the model reads, up to where its answer begins.
+
+        As in vLLM, arguments of calls are values to the template, and no JSON text.
 
         Raises:
             jinja2.TemplateError: the template refuses these messages, as it then does in the engine.
         """
         return self._template.render(
-            messages=list(messages), tools=None, documents=None, add_generation_prompt=True, **self._special
+            messages=[*map(_parsed, messages)],
+            tools=[*tools] or None,
+            documents=None,
+            add_generation_prompt=True,
+            **self._special,
         )
 
-    def count(self, messages: Sequence[dict[str, str]]) -> int:
+    def count(self, messages: Messages, tools: Tools = ()) -> int:
         """Return the length of a prompt in tokens; raises as `render` does."""
-        return len(self._encode(self.render(messages)))
+        return len(self._encode(self.render(messages, tools)))
 
 
 def load_tokens(bundle: Path) -> TemplateTokens:
@@ -114,6 +122,19 @@ def compiled(template: str) -> Template:
 def with_system(system: str, messages: Messages) -> Messages:
     """Return messages as the engine gets them: the system text first, where there is any."""
     return [{"role": "system", "content": system}, *messages] if system else messages
+
+
+def _parsed(message: Message) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    return {**message, "tool_calls": [*map(_parsed_call, calls)]} if calls else {**message}
+
+
+def _parsed_call(call: Call) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call["function"]["arguments"] or "{}")
+    except ValueError:
+        arguments = call["function"]["arguments"]
+    return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
 def _ids(tokenizer: Any, text: str) -> Sequence[int]:

@@ -16,6 +16,8 @@ def engine_arguments(options: EngineOptions) -> list[str]:
     if (adapters := options.adapters) is not None:
         arguments += ["--enable-lora", "--max-loras", str(adapters.at_once)]
         arguments += ["--max-cpu-loras", str(adapters.in_memory), "--max-lora-rank", str(adapters.rank)]
+    if options.tools is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", options.tools.parser]
     return arguments
 
 

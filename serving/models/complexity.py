@@ -11,7 +11,7 @@ import re
 from math import prod
 from typing import Literal
 
-from serving.history import Messages
+from serving.history import Messages, question_of
 from serving.models.options import ComplexityOptions
 
 Kind = Literal["simple", "complex"]
@@ -42,14 +42,14 @@ MORE_ASKS = 4
 
 
 def complexity(messages: Messages, options: ComplexityOptions) -> float:
-    """Return the complexity of the last message of a conversation, 0 to 1; more marks never give less."""
+    """Return the complexity of what the user said last, 0 to 1; more marks never give less."""
     marks, weights = marks_of(messages, options), options.weights.model_dump()
     return 1 - prod(1 - weights[name] * share for name, share in marks.items())
 
 
 def marks_of(messages: Messages, options: ComplexityOptions) -> dict[str, float]:
     """Return the share, 0 to 1, of each mark; the names are those of the weights."""
-    text = messages[-1]["content"]
+    text = question_of(messages)
     found = {"code": CODE, "maths": MATHS, "reasoning": REASONING}
     turns = sum(message["role"] == "user" for message in messages) - 1
     return {

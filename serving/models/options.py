@@ -56,10 +56,19 @@ class AdapterOptions(Params):
         return self
 
 
+class ToolOptions(Params):
+    """`parser` is vLLM's name of the form in which the model writes calls, such as `hermes` or `llama3_json`."""
+
+    parser: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
+
+
 class EngineOptions(Params):
+    """`tools` is for a model whose chat template knows tools; without it requests with tools are refused."""
+
     prefix_caching: bool
     speculation: Speculation | None
     adapters: AdapterOptions | None
+    tools: ToolOptions | None
 
 
 class FallbackOptions(Params):
@@ -76,6 +85,8 @@ class FallbackOptions(Params):
     takes: Annotated[list[Case], Field(min_length=1)]
     answers: Count
     trusted: bool
+    tools: bool
+    """Whether it takes requests with tools."""
 
 
 class Weights(Params):

@@ -14,15 +14,20 @@ from serving.history import Messages
 from serving.models.complexity import Kind, complexity, kind_of
 from serving.models.counts import counts_of
 from serving.models.options import FallbackOptions, ModelsOptions
-from serving.models.routing import PRIMARY, Route, Try, route_of
+from serving.models.routing import PRIMARY, Route, Try, only, route_of
 from serving.models.shelf import Adapter, Shelf, adapter_shelf
 from serving.models.turn import Engine, Turn, Wanted
 from serving.openai_api import ApiError
 from serving.options import AdmissionOptions, Options
 from serving.release import Release
-from serving.upstream import Upstream
+from serving.upstream import Upstream, unavailable
 from thumbwheel.errors import SettingsError
 from thumbwheel.records import ELSEWHERE
+
+NO_TOOLS = (
+    "the model that answers takes no tools: leave tools, calls and their results out, or serve a release that can call "
+    "tools and set models.engine.tools in serving.yaml to its parser, or name a fallback with tools: true"
+)
 
 
 class Pool:
@@ -33,22 +38,19 @@ class Pool:
         self.engines = {engine.name: engine for engine in engines}
         self._was_ready = False
 
-    def wanted(self, model: str | None, messages: Messages, caller: Caller) -> Wanted:
+    def wanted(self, model: str | None, messages: Messages, caller: Caller, with_tools: bool) -> Wanted:
         """Return who is to answer a request: whoever takes it, or the very version or adapter that it names.
 
         Raises:
-            ApiError: 404 for a model that is not there, or not for this caller.
+            ApiError: 404 for a model that is not there, or not for this caller; 400 where nobody takes its tools.
         """
-        if model not in (None, self.release.name):
-            adapter = None if model == self.release.model else self._adapter(str(model), caller)
-            return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
-        return Wanted(route_of(self.options.fallbacks, self._kind(messages), caller.tenant is not None))
-
-    def _kind(self, messages: Messages) -> Kind | None:
-        """Return what kind of request this is, where there is anybody to choose from."""
-        if not self.options.fallbacks:
-            return None
-        return kind_of(complexity(messages, self.options.complexity), self.options.complexity)
+        wanted = self._wanted(model, messages, caller)
+        if not with_tools:
+            return wanted
+        route = only(wanted.route, self._tool_engines())
+        if not route.tries:
+            raise ApiError(400, NO_TOOLS, "tools_not_supported", "tools")
+        return Wanted(route, wanted.adapter)
 
     def offered(self, caller: Caller) -> list[str]:
         """Return the names of the models that a caller may ask for, the release first."""
@@ -59,11 +61,13 @@ class Pool:
         """Hold a place at the first engine that has one, for the length of a `with` block.
 
         Raises:
-            ApiError: 429 with Retry-After, when the queue is full or the wait is over, and no other engine takes it.
+            ApiError: 429 with Retry-After, when the queue is full or the wait is over, and no other engine takes it;
+                503 where those that may take it rest or are full.
         """
         async with AsyncExitStack() as place:
             turn = Turn(self.engines, wanted, place, self.shelf, self.options.first_token_seconds)
-            await turn.enter()
+            if not await turn.enter():
+                raise unavailable("no engine that takes this request has a place")
             yield turn
 
     async def is_ready(self) -> bool:
@@ -80,6 +84,22 @@ class Pool:
             metrics.RESTING.labels(name).set(engine.upstream.is_resting)
         for what, tokens in counts_of(await self.engines[PRIMARY].upstream.metrics()).items():
             metrics.ENGINE_TOKENS.labels(what).set(tokens)
+
+    def _wanted(self, model: str | None, messages: Messages, caller: Caller) -> Wanted:
+        if model not in (None, self.release.name):
+            adapter = None if model == self.release.model else self._adapter(str(model), caller)
+            return Wanted(Route((Try(PRIMARY, "asked"),)), adapter)
+        return Wanted(route_of(self.options.fallbacks, self._kind(messages), caller.tenant is not None))
+
+    def _kind(self, messages: Messages) -> Kind | None:
+        """Return what kind of request this is, where there is anybody to choose from."""
+        if not self.options.fallbacks:
+            return None
+        return kind_of(complexity(messages, self.options.complexity), self.options.complexity)
+
+    def _tool_engines(self) -> list[str]:
+        own = [PRIMARY] if self.options.engine.tools is not None else []
+        return [*own, *(one.name for one in self.options.fallbacks if one.tools)]
 
     def _adapter(self, name: str, caller: Caller) -> Adapter:
         found = next((one for one in self._adapters() if one.name == name), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +40,11 @@ def route_of(fallbacks: Sequence[FallbackOptions], kind: Kind | None, for_tenant
     behind = [Try(one.name, "failure") for one in allowed if "failure" in one.takes]
     full = [Try(one.name, "overload") for one in allowed if "overload" in one.takes]
     return Route(tuple(_once([*ahead, Try(PRIMARY, "primary"), *behind])), tuple(full))
+
+
+def only(route: Route, able: Collection[str]) -> Route:
+    """Return a route with those of its engines that are able to do what is asked."""
+    return Route(*(tuple(one for one in tries if one.engine in able) for tries in (route.tries, route.overload)))
 
 
 def _once(tries: Iterable[Try]) -> list[Try]:

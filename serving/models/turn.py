@@ -184,10 +184,10 @@ class Turn:
 
 
 async def _opening(pieces: AsyncGenerator[Piece, None]) -> list[Piece]:
-    """Return the pieces up to the first one with text, or with which the answer ends."""
+    """Return the pieces up to the first one that says or calls something, or with which the answer ends."""
     read: list[Piece] = []
     async for piece in pieces:
         read.append(piece)
-        if piece.text or piece.finish:
+        if piece.text or piece.calls or piece.finish:
             break
     return read

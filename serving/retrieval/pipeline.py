@@ -14,7 +14,7 @@ import anyio
 
 from serving import metrics
 from serving.breaker import Breaker
-from serving.history import Messages
+from serving.history import Messages, question_of
 from serving.options import RetrievalOptions
 from serving.retrieval.rerank import Reranker
 from serving.retrieval.rewrite import Ask, simpler_questions, supposed_answer
@@ -96,14 +96,14 @@ class Retrieval:
         `clean` takes out of a document's text what must not stand there.
         """
         plain, characters = Grounding(messages), min(room, self.options.context_characters)
-        if characters < LEAST_CONTEXT:
-            return plain
         said = [message["content"] for message in messages if message["role"] == "user"]
+        if characters < LEAST_CONTEXT or not said:
+            return plain
         hits = await self.find(said, tenants)
         if hits:
             cleaned = [replace(hit, title=clean(hit.title), text=clean(hit.text)) for hit in hits]
             filled, sources = grounded(messages, cleaned, characters)
-            return Grounding(filled, {"question": messages[-1]["content"], "sources": sources})
+            return Grounding(filled, {"question": question_of(messages), "sources": sources})
         is_unknown = hits is not None and self.options.nothing_relevant == "say" and asks(said[-1])
         return Grounding(messages, answer=self.options.unknown) if is_unknown else plain
 

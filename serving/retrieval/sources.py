@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.history import Messages
+from serving.history import Messages, question_of, with_question
 from serving.retrieval.store import Hit
+from serving.tools.arguments import text_of
 from thumbwheel.grounding import cited, render
 
 CHARACTERS_A_TOKEN = 3
@@ -36,9 +38,9 @@ def asks(text: str) -> bool:
     return len(text.split()) >= WORDS_OF_A_QUESTION and (is_marked or bool(ASKING.match(text.lstrip())))
 
 
-def context_room(messages: Messages, window: int, max_tokens: int) -> int:
-    """Return how many characters of documents fit into a window of tokens beside the messages and the answer."""
-    spoken = sum(len(message["content"]) for message in messages)
+def context_room(messages: Messages, tools: Sequence[Mapping[str, Any]], window: int, max_tokens: int) -> int:
+    """Return how many characters of documents fit into a window of tokens beside messages, tools and the answer."""
+    spoken = sum(len(text_of(message)) for message in messages) + (len(json.dumps(tools)) if tools else 0)
     return (window - max_tokens) * CHARACTERS_A_TOKEN - spoken
 
 
@@ -48,7 +50,7 @@ def room_in(tokens: int) -> int:
 
 
 def grounded(messages: Messages, hits: Sequence[Hit], characters: int) -> tuple[Messages, list[Source]]:
-    """Return the messages with the documents set into the last one, and the sources that have room there.
+    """Return the messages with the documents set into the user's last one, and the sources that have room there.
 
     A document is whole or not there, but for the first, which is cut where it does not fit.
     """
@@ -60,10 +62,9 @@ def grounded(messages: Messages, hits: Sequence[Hit], characters: int) -> tuple[
             break
         kept.append(hit)
         used += size
-    last = messages[-1]
-    content = render(last["content"], [document_text(hit) for hit in kept], characters)
+    content = render(question_of(messages), [document_text(hit) for hit in kept], characters)
     sources = [source_of(number, hit) for number, hit in enumerate(kept, start=1)]
-    return [*messages[:-1], {**last, "content": content}], sources
+    return with_question(messages, content), sources
 
 
 def document_text(hit: Hit) -> str:

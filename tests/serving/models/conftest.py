@@ -94,7 +94,15 @@ class Models:
 
 
 def fallback(name: str, url: str, takes: list[str], **more: Any) -> dict[str, Any]:
-    base = {"name": name, "url": url, "model": f"{name}-model", "key": None, "answers": 4, "trusted": True}
+    base = {
+        "name": name,
+        "url": url,
+        "model": f"{name}-model",
+        "key": None,
+        "answers": 4,
+        "trusted": True,
+        "tools": True,
+    }
     return {**base, "takes": takes, **more}
 
 

@@ -33,7 +33,7 @@ SERVED = {"model": RELEASE.model, "bundle": RELEASE.bundle}
 def m(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
     """A chat whose engine has slots for adapters."""
     monkeypatch.setattr(adapters, "_slots", lambda: SLOTS)
-    engine = {"prefix_caching": True, "speculation": None, "adapters": SLOTS.model_dump()}
+    engine = {"prefix_caching": True, "speculation": None, "adapters": SLOTS.model_dump(), "tools": None}
     (tmp_path / "bundle").mkdir()
     save_file({f"{LAYER}.weight": np.zeros((4, 6), np.int8)}, tmp_path / "bundle" / "model.safetensors")
     with models(tmp_path, {}, engine=engine) as m:

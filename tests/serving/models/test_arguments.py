@@ -12,7 +12,7 @@ from serving.models.arguments import engine_arguments, engine_variables
 from serving.models.counts import counts_of
 from serving.models.options import AdapterOptions, EngineOptions
 
-PLAIN: dict[str, Any] = {"prefix_caching": True, "speculation": None, "adapters": None}
+PLAIN: dict[str, Any] = {"prefix_caching": True, "speculation": None, "adapters": None, "tools": None}
 
 
 def arguments(**changed: Any) -> list[str]:
@@ -58,3 +58,13 @@ def test_counts_of_several_engines_behind_one_address_are_added() -> None:
     lines = [f'vllm:prefix_cache_hits_total{{engine="{n}"}} {n}.0' for n in (1, 2)]
     assert counts_of("\n".join([*lines, "other_total 9.0", ""])) == {"prefix_found": 3.0}
     assert counts_of("") == {}
+
+
+def test_a_parser_of_calls_goes_with_the_switch_that_lets_the_model_choose() -> None:
+    assert arguments(tools={"parser": "hermes"})[1:] == ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+
+
+@pytest.mark.parametrize("parser", ["", "--api-key", "Hermes 2"])
+def test_what_is_no_name_of_a_parser_is_refused(parser: str) -> None:
+    with pytest.raises(ValidationError, match="parser"):
+        arguments(tools={"parser": parser})

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 WANTED = EngineOptions(
     prefix_caching=True,
+    tools=None,
     speculation=NgramOptions(method="ngram", tokens=3, shortest=1, longest=3),
     adapters=AdapterOptions(at_once=1, in_memory=2, rank=8),
 )

@@ -61,8 +61,9 @@ def test_a_question_is_told_from_a_greeting_and_a_task() -> None:
 
 
 def test_room_is_what_the_window_leaves_beside_the_messages_and_the_answer() -> None:
-    assert context_room(asked("x" * 300), window=1000, max_tokens=100) == 2400
-    assert context_room(asked("x" * 9000), window=1000, max_tokens=100) < 0
+    assert context_room(asked("x" * 300), [], window=1000, max_tokens=100) == 2400
+    assert context_room(asked("x" * 9000), [], window=1000, max_tokens=100) < 0
+    assert context_room(asked("x" * 300), [{"name": "y" * 300}], window=1000, max_tokens=100) < 2100
 
 
 def test_a_plain_reply_has_nobodys_documents() -> None:
