@@ -121,3 +121,14 @@ def unicode_text(value: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode text") from None
     return value
+
+
+def some_text(value: str) -> str:
+    """Return text that says something.
+
+    Raises:
+        ValueError: it is blank, or no Unicode.
+    """
+    if not unicode_text(value).strip():
+        raise ValueError("must not be empty")
+    return value

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator
 
 from serving.history import Call
-from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Message, Request, Tool, unicode_text
+from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Message, Request, Tool, some_text
 
 MAX_BODY = 1_000_000
 """Bytes of a request; a longer one is refused unread."""
@@ -97,9 +97,7 @@ class FeedbackRequest(Request):
     @field_validator("reason", "correction")
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
-        if value is not None and not unicode_text(value).strip():
-            raise ValueError("must not be empty")
-        return value
+        return None if value is None else some_text(value)
 
 
 def parse(kind: type[R], body: bytes) -> R:

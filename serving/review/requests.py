@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from serving.openai_api import MAX_CHARACTERS, Message, Request, Span
+from serving.messages import MAX_CHARACTERS, Request, some_text
+from serving.openai_api import Span
 from serving.review.items import Letter
 
 
@@ -26,4 +27,4 @@ class VerdictRequest(Request):
     @field_validator("repair")
     @classmethod
     def _is_text(cls, value: str | None) -> str | None:
-        return None if value is None else Message._is_text(value)
+        return None if value is None else some_text(value)
