@@ -120,7 +120,7 @@ class NoMeanings:
 
 
 def test_the_semantic_cache_is_never_asked_about_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.cache.semantic.sentences", NoMeanings)
+    monkeypatch.setattr("serving.cache.semantic.sentences", lambda _: NoMeanings())
     with chatting(tmp_path, tooling(cache={"enabled": True})) as chat:
         assert "X-Cache" not in post(chat, [USER], tools=[CLOCK], temperature=0).headers
         assert "X-Cache" not in post(chat, [USER, calling("a"), result("a")], temperature=0).headers
