@@ -15,7 +15,8 @@ from stages.forgetting.found import Found
 from stages.forgetting.traces import TOKEN, Traces
 from stages.ingest import IngestParams
 from stages.reading.containers import parse
-from stages.reading.intake import Intake, users_of
+from stages.reading.fields import users_of
+from stages.reading.intake import Intake
 from stages.reading.sources import MENDED, Source, list_files, read
 from thumbwheel.errors import SourceError
 from thumbwheel.params import read_params

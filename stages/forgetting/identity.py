@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from stages.reading.intake import PSEUDONYM
+from stages.reading.fields import PSEUDONYM
 from thumbwheel.params import read_params
 from thumbwheel.records import user_hash
 from thumbwheel.settings import settings

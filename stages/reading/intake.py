@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from stages.reading.containers import Fault, Record
+from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
 from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
 from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
@@ -27,7 +26,6 @@ from thumbwheel.records import (
     QUARANTINE,
     fold,
     preference_id,
-    user_hash,
 )
 
 SHOWN = 10_000
@@ -35,7 +33,6 @@ SHOWN = 10_000
 NOBODY = Forgotten()
 MENDED = ', "mended": true'
 """What `meta` says, beside file and row, of a row that held mojibake."""
-PSEUDONYM = re.compile(r"u-[0-9a-f]{16}")
 LANG = 3
 """Which column of a conversation's row is its language, before its id stands in front."""
 BATCH_ROWS = 8192
@@ -95,7 +92,9 @@ class Intake:
         """Accept a record that is plainly fit; tell whether it was, and let any other be."""
         if self.source.kind == "preference" or self._is_refused(record.value):
             return False
-        if (plain := plain_chat(record.value, self.source.format)) is None or not _consent(plain.record, self.source):
+        if (plain := plain_chat(record.value, self.source.format)) is None or not has_consent(
+            plain.record, self.source
+        ):
             return False
         if (characters := _characters(plain)) > self.params.max_characters:
             return False
@@ -120,7 +119,7 @@ class Intake:
         return bool(self.refused.marks) and any(map(self.refused.holds, users_of(value, self.salt)))
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
-        if not _consent(item.record, self.source):
+        if not has_consent(item.record, self.source):
             raise Misfit("no_consent", "the row's owner did not agree")
         mended = mended_item(item)
         self.mended += mended is not item
@@ -146,18 +145,18 @@ class Intake:
         return (
             chat.messages,
             source.name,
-            (said and _word(said, "licence", "license")) or source.licence,
-            _word(said, "lang", "language") if said else None,
-            _word(said, "topic", "category") if said else None,
+            (said and word_of(said, "licence", "license")) or source.licence,
+            word_of(said, "lang", "language") if said else None,
+            word_of(said, "topic", "category") if said else None,
             user_of(said, self.salt) if said else None,
-            _moment(said) if said else None,
+            moment_of(said) if said else None,
             True,
             f"{self.place}{row}{MENDED if is_mended else ''}}}",
         )
 
     def _preference(self, pair: Pair) -> tuple[Any, ...]:
         said, source = pair.record, self.source
-        objective = _word(said, "objective")
+        objective = word_of(said, "objective")
         return (
             preference_id(pair.prompt, pair.chosen, pair.rejected),
             pair.prompt,
@@ -167,10 +166,10 @@ class Intake:
             objective if objective in ("helpful", "safe") else source.objective,
             1.0,
             user_of(said, self.salt),
-            _word(said, "model"),
-            _moment(said),
+            word_of(said, "model"),
+            moment_of(said),
             source.name,
-            _word(said, "licence", "license") or source.licence,
+            word_of(said, "licence", "license") or source.licence,
         )
 
     def _language(self, messages: Messages) -> str:
@@ -263,59 +262,6 @@ def _characters(item: Chat | Plain | Pair) -> int:
     if isinstance(item, Pair):
         return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
     return sum([len(message["content"]) for message in item.messages])
-
-
-def _consent(record: Mapping[str, Any], source: Source) -> bool:
-    said = record.get("consent")
-    if isinstance(said, str):
-        return said.strip().lower() in ("true", "yes", "1")
-    return source.consent if said is None else bool(said)
-
-
-def _word(record: Mapping[str, Any], *names: str) -> str | None:
-    for name in names:
-        value = record.get(name)
-        if isinstance(value, str) and (word := value.strip()):
-            return word
-    return None
-
-
-def user_of(record: Mapping[str, Any], salt: bytes) -> str | None:
-    """Return the pseudonym of a row's user; one that is a pseudonym already, as in feedback, stays as it is."""
-    raw = record.get("user")
-    if not isinstance(raw, str | int):
-        raw = record.get("user_id")
-    if not isinstance(raw, str | int) or raw == "":
-        return None
-    return str(raw) if PSEUDONYM.fullmatch(str(raw)) else user_hash(str(raw), salt)
-
-
-def users_of(value: Any, salt: bytes) -> Iterator[str]:
-    """Yield the pseudonyms of all users whom a record names, its own and those of messages in a tree."""
-    if isinstance(value, Mapping):
-        if (user := user_of(value, salt)) is not None:
-            yield user
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            yield from users_of(inner, salt)
-
-
-def _moment(record: Mapping[str, Any]) -> str | None:
-    """Return when the row was made in ISO 8601 and UTC, None where it does not say so legibly."""
-    raw = record.get("created_at")
-    for name in ("created_date", "timestamp"):
-        raw = record.get(name) if raw is None else raw
-    if raw is None:
-        return None
-    try:
-        if isinstance(raw, int | float):
-            moment = datetime.fromtimestamp(raw, UTC)
-        else:
-            moment = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _shown(value: Any) -> str:
