@@ -107,11 +107,8 @@ async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, num
         async with session.post(load.url, json={**body, **({"model": load.model} if load.model else {})}) as response:
             last = b""
             async for part in response.content.iter_any():
-                first = first or (
-                    time.perf_counter()
-                    if not load.stream or b'"content": "' in part or b'"content":"' in part
-                    else None
-                )
+                if first is None and (not load.stream or SAID.search(part)):
+                    first = time.perf_counter()
                 last = part if len(part) > 200 else last + part
         if response.status != 200 or (load.stream and b"[DONE]" not in last):
             raise ValueError(f"{response.status} {last[-200:]!r}")
