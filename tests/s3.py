@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.waiting import eventually
+from tests.waiting import eventually, listens
 from thumbwheel.engine import free_port
 
 KEYS = {
@@ -27,14 +26,9 @@ def s3_server() -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert eventually(lambda: _listens(port) or server.poll() is not None)
+        assert eventually(lambda: listens(port) or server.poll() is not None)
         assert server.poll() is None, "the S3 server of moto did not start"
         yield {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
     finally:
         server.kill()
         server.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

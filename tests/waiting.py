@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -15,3 +16,9 @@ def eventually(what: Callable[[], object], seconds: float = PATIENCE) -> bool:
     while not what() and time.monotonic() < deadline:
         time.sleep(0.02)
     return bool(what())
+
+
+def listens(port: int) -> bool:
+    """Tell whether something takes connections on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -26,8 +26,6 @@ from thumbwheel.records import fold
 
 NOTHING: Mapping[str, Any] = {}
 REPLACEMENT = "\ufffd"
-
-
 TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
 TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
 """Keys under which a record says more of itself than its messages."""
