@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from serving.heap import settle
+
 TEXT = (
     "The light on the hub blinks amber while it looks for the network, and turns white when it has found it. If it "
     "stays amber, move the hub closer to the router and press the button once."
@@ -81,4 +83,5 @@ async def _wished(scope: dict[str, Any], receive: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     port, pace = int(sys.argv[1]), float(sys.argv[2])
+    settle()  # its pauses would be taken for those of the servers before it
     uvicorn.run(app_at(pace), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")

@@ -6,6 +6,7 @@ python -m benchmarks.serving_load '{"url": …}'      # started by benchmarks.se
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import re
@@ -135,6 +136,8 @@ def _quantiles(name: str, seconds: list[float]) -> dict[str, float]:
 
 def main() -> None:
     load = Load(**json.loads(sys.argv[1]))
+    gc.freeze()
+    gc.disable()  # its pauses would be taken for the server's
     print(json.dumps({**asdict(load), **asyncio.run(apply(load))}))
 
 
