@@ -22,7 +22,7 @@ from serving.options import load_options
 from serving.release import Release
 from serving.retrieval import assembly
 from serving.retrieval.pipeline import Helpers, Retrieval
-from serving.sentences import encoder
+from serving.sentences import sentences
 from serving.upstream import Upstream
 from thumbwheel.knowledge import index_hash, read_record
 from thumbwheel.outbox import Outbox
@@ -70,8 +70,8 @@ def parts() -> Parts:
 def _retrieval() -> Retrieval:
     options, folder = load_options(), Path(INDEX)
     store = assembly.milvus_store(folder, options.retrieval)
-    encode = encoder(read_record(folder).dtype, options.sentences)
-    found = Retrieval(options.retrieval, store, encode, Breaker(options.breaker), Helpers(ask=None, reranker=None))
+    meanings = sentences(options.sentences, read_record(folder).dtype)
+    found = Retrieval(options.retrieval, store, meanings, Breaker(options.breaker), Helpers(ask=None, reranker=None))
     found.warm()
     return found
 

@@ -11,7 +11,7 @@ from serving.retrieval.pipeline import Helpers, Retrieval
 from serving.retrieval.rerank import configured_reranker
 from serving.retrieval.rewrite import asking
 from serving.retrieval.store import MilvusStore
-from serving.sentences import encoder
+from serving.sentences import sentences
 from serving.upstream import Upstream
 from thumbwheel.knowledge import read_record, refuse_other_index
 from thumbwheel.settings import settings
@@ -40,8 +40,8 @@ def make_retrieval(options: Options, release: Release, upstream: Upstream, file:
         ask=asking(upstream, release.model) if wanted.decompose or wanted.hyde else None,
         reranker=configured_reranker(wanted.rewrite_seconds) if wanted.rerank else None,
     )
-    encode = encoder(read_record(folder).dtype, options.sentences)
-    retrieval = Retrieval(wanted, milvus_store(folder, wanted, file), encode, Breaker(options.breaker), helpers)
+    meanings = sentences(options.sentences, read_record(folder).dtype)
+    retrieval = Retrieval(wanted, milvus_store(folder, wanted, file), meanings, Breaker(options.breaker), helpers)
     retrieval.warm()
     return retrieval
 

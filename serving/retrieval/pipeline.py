@@ -20,7 +20,7 @@ from serving.retrieval.rerank import Reranker
 from serving.retrieval.rewrite import Ask, simpler_questions, supposed_answer
 from serving.retrieval.sources import LEAST_CONTEXT, asks, document_text, grounded
 from serving.retrieval.store import Hit, Query, Retriever
-from thumbwheel.encoder import Encode
+from serving.sentences import Sentences
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ class Retrieval:
     """Finds documents for one release."""
 
     def __init__(
-        self, options: RetrievalOptions, store: Retriever, encode: Encode, breaker: Breaker, helpers: Helpers
+        self, options: RetrievalOptions, store: Retriever, meanings: Sentences, breaker: Breaker, helpers: Helpers
     ) -> None:
         self.options = options
-        self._store, self._encode, self._breaker, self._helpers = store, encode, breaker, helpers
+        self._store, self._sentences, self._breaker, self._helpers = store, meanings, breaker, helpers
         self._threads = anyio.CapacityLimiter(THREADS)
 
     def warm(self) -> None:
@@ -118,15 +118,15 @@ class Retrieval:
         texts += await self._simpler(question)
         guesses = await self._guesses(question)
         async with asyncio.timeout(self.options.seconds):
+            query = Query(tuple(texts), await self._sentences.vectors([*texts, *guesses]), len(texts))
             hits = await anyio.to_thread.run_sync(
-                self._search, texts, guesses, tenants, limiter=self._threads, abandon_on_cancel=True
+                self._search, query, tenants, limiter=self._threads, abandon_on_cancel=True
             )
         relevant = [hit for hit in hits if hit.cosine >= self.options.floor]
         return (await self._reranked(question, relevant))[: self.options.chunks]
 
-    def _search(self, texts: Sequence[str], guesses: Sequence[str], tenants: Sequence[str]) -> list[Hit]:
-        vectors = self._encode([*texts, *guesses])
-        return self._store.search(Query(tuple(texts), vectors, len(texts)), tenants, self.options.candidates)
+    def _search(self, query: Query, tenants: Sequence[str]) -> list[Hit]:
+        return self._store.search(query, tenants, self.options.candidates)
 
     async def _simpler(self, question: str) -> list[str]:
         if not self.options.decompose or self._helpers.ask is None:
@@ -166,6 +166,6 @@ class Retrieval:
 
     def _warm(self) -> None:
         try:
-            self._search(["warm"], [], self.options.shared_tenants)
+            self._search(Query(("warm",), self._sentences.encode(["warm"]), 1), self.options.shared_tenants)
         except Exception as error:
             self._failed(error)

@@ -213,7 +213,7 @@ def test_a_recall_without_its_model_is_a_plain_answer(recalling: Chat, monkeypat
     def broken(*_: Any) -> None:
         raise OSError("no model")
 
-    monkeypatch.setattr(Sentences, "_vector", broken)
+    monkeypatch.setattr(Sentences, "_found", broken)
     assert recalling.ask("How do I reset the hub?").status_code == 200
     assert 'thumbwheel_degraded{part="recall"} 1.0' in recalling.http.get("/metrics").text
 

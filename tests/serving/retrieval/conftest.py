@@ -15,6 +15,7 @@ from serving.breaker import Breaker
 from serving.options import SHIPPED, BreakerOptions, RetrievalOptions, load_options
 from serving.retrieval.pipeline import Helpers, Retrieval
 from serving.retrieval.store import Hit, MilvusStore, Query
+from serving.sentences import Sentences
 from tests.indexes import bag_of_words, tiny_index
 
 
@@ -48,7 +49,8 @@ class FakeStore:
 
 def retrieval_over(store: Any, helpers: Helpers | None = None, **changes: Any) -> Retrieval:
     breaker = Breaker(BreakerOptions(failures=2, rest_seconds=60))
-    return Retrieval(retrieval_options(**changes), store, bag_of_words, breaker, helpers or Helpers())
+    meanings = Sentences(bag_of_words, len, 1000)
+    return Retrieval(retrieval_options(**changes), store, meanings, breaker, helpers or Helpers())
 
 
 @pytest.fixture(autouse=True, scope="package")
