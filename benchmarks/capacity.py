@@ -99,16 +99,16 @@ def _wrapped(text: str) -> str:
 def needs(rate: int, carried: float, measured: Figures, assumed: Figures) -> dict[str, tuple[str, str]]:
     """Return what a rate takes, by name: how it is reckoned, and how much."""
     traffic, targets, price = assumed["traffic"], assumed["targets"], assumed["price"]
-    redis, milvus, kafka, history = (assumed[name] for name in ("redis", "milvus", "kafka", "history"))
+    milvus, kafka, history = (assumed[name] for name in ("milvus", "kafka", "history"))
     busy, asked = targets["busy"], rate * (1 - traffic["cache_hits"])
     engines = math.ceil(asked / carried)
     cpu = measured["chat_cpu_ms"] + measured["retrieval_cpu_ms"]
     pods = math.ceil(rate * cpu / 1000 / busy)
-    shards = math.ceil(rate * redis["operations"] / redis["a_second"] / busy)
+    shards = math.ceil(rate * measured["redis_cpu_us"] / 1e6 / busy)
     nodes = max(milvus["replicas_at_least"], math.ceil(asked / milvus["searches_a_second"] / busy))
     events = rate * traffic["thumbs"]
-    partitions = max(3, math.ceil(events * kafka["event_bytes"] / 1e6 / kafka["partition_mb_s"] / busy))
-    stored = rate * 86_400 / 3 * history["reply_bytes"] * history["days"] * history["copies"] / 1e12
+    partitions = max(3, math.ceil(events * measured["event_bytes"] / 1e6 / kafka["partition_mb_s"] / busy))
+    stored = rate * 86_400 / 3 * measured["reply_bytes"] * history["days"] * history["copies"] / 1e12
     rows = max(
         math.ceil(stored / history["node_tb"]), math.ceil(rate * history["copies"] / history["writes_a_second"] / busy)
     )
@@ -117,14 +117,14 @@ def needs(rate: int, carried: float, measured: Figures, assumed: Figures) -> dic
     return {
         "engines (GPUs)": (f"requests × {1 - traffic['cache_hits']:.1f} not cached / {carried:.0f}", f"{engines:,}"),
         "chat pods (a core each)": (f"requests × {cpu:.1f} ms / {busy}", f"{pods:,}"),
-        "Redis shards": (f"{redis['operations']} operations / {redis['a_second']:,} / {busy}", f"{shards:,}"),
+        "Redis shards (a core each)": (f"requests × {measured['redis_cpu_us']} µs / {busy}", f"{shards:,}"),
         "Milvus query nodes": (f"searches / {milvus['searches_a_second']} / {busy}", f"{nodes:,}"),
         "Kafka partitions": (
-            f"{traffic['thumbs']:.0%} × {kafka['event_bytes']} B / {kafka['partition_mb_s']} MB/s",
+            f"{traffic['thumbs']:.0%} × {measured['event_bytes']} B / {kafka['partition_mb_s']} MB/s",
             f"{partitions:,}",
         ),
         "history, TB": (
-            f"a third of the peak all day × {history['reply_bytes']} B × {history['days']} days × 3",
+            f"a third of the peak all day × {measured['reply_bytes']} B × {history['days']} days × 3",
             f"{stored:,.0f}",
         ),
         "Cassandra nodes": (
