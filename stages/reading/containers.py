@@ -30,7 +30,7 @@ TAIL = 16
 
 
 class Fault(NamedTuple):
-    """A record that could not even be cut out: why (`json` or `encoding`), and the text as far as it can be shown."""
+    """A record that could not be cut out: why (`json`, `encoding` or `shape`), and the text as far as it can be shown."""
 
     reason: str
     detail: str
@@ -94,16 +94,32 @@ def read_json(stream: IO[bytes]) -> Iterator[Record]:
 
 
 def read_csv(stream: IO[bytes]) -> Iterator[Record]:
-    """Rows by the names in the heading; a row that is no UTF-8 is a `Fault`."""
+    """Rows by the names in the heading; a row that is no UTF-8, or has more cells than the heading, is a `Fault`.
+
+    Raises:
+        csv.Error: the marks of quotation do not match; says at which line.
+    """
     csv.field_size_limit(1 << 30)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    for row, item in enumerate(csv.DictReader(text, strict=True)):
-        try:
-            "".join(value if isinstance(value, str) else "".join(value or ()) for value in item.values()).encode()
-        except UnicodeEncodeError:
-            yield Record(row, Fault("encoding", "not UTF-8", json.dumps({str(k): v for k, v in item.items()})))
-        else:
-            yield Record(row, item)
+    rows = csv.DictReader(text, strict=True)
+    try:
+        for row, item in enumerate(rows):
+            yield Record(row, _cells(item))
+    except csv.Error as error:
+        raise csv.Error(f"line {rows.line_num}: {error}") from None
+
+
+def _cells(item: dict[Any, Any]) -> dict[str, Any] | Fault:
+    """Return a row of a CSV, unless a comma without quotation marks, or bytes that are no text, have broken it."""
+    more = item.pop(None, ())
+    shown = json.dumps({**item, "": more} if more else item)
+    try:
+        "".join(value or "" for value in (*item.values(), *more)).encode()
+    except UnicodeEncodeError:
+        return Fault("encoding", "not UTF-8", shown)
+    if any(more):
+        return Fault("shape", f"{len(item) + len(more)} cells under a heading of {len(item)}", shown)
+    return item
 
 
 def read_parquet(stream: IO[bytes]) -> Iterator[Record]:
