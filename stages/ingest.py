@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
+from pydantic import model_validator
 
 from stages.reading.heap import lean
 from stages.reading.intake import SCHEMAS, RowParams
@@ -33,6 +34,13 @@ TABLES = {
 
 class IngestParams(RowParams):
     sources: list[Source]
+
+    @model_validator(mode="after")
+    def _sources_have_names_of_their_own(self) -> IngestParams:
+        names = Counter(source.name for source in self.sources)
+        if taken := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"several sources are named '{taken[0]}'; give each a name of its own")
+        return self
 
     def of_rows(self) -> RowParams:
         """Return what is asked of every row, whatever the sources are."""
