@@ -30,7 +30,7 @@ TAIL = 16
 
 
 class Fault(NamedTuple):
-    """A record that could not be cut out: why (`json`, `encoding` or `shape`), and the text as far as it can be shown."""
+    """A record that could not be cut out: why (`json`, `encoding`, `shape`), and its text as far as it can be shown."""
 
     reason: str
     detail: str
@@ -106,7 +106,7 @@ def read_csv(stream: IO[bytes]) -> Iterator[Record]:
         for row, item in enumerate(rows):
             yield Record(row, _cells(item))
     except csv.Error as error:
-        raise csv.Error(f"line {rows.line_num}: {error}") from None
+        raise csv.Error(f"line {rows.reader.line_num}: {error}") from None
 
 
 def _cells(item: dict[Any, Any]) -> dict[str, Any] | Fault:

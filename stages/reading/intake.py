@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from stages.reading.containers import Fault, Record
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
-from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
+from stages.reading.formats import read_record
 from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.messages import UNPRINTABLE, Chat, Messages, Misfit, Pair
 from stages.reading.plain import Plain, plain_chat
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten

@@ -11,17 +11,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from stages.reading.formats import (
-    ANSWER_KEYS,
-    PROMPT_KEYS,
-    SENDERS,
-    TURNS,
-    Messages,
-    Misfit,
-    shape_of,
-)
+from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, shape_of
 from stages.reading.identity import MARK, MARKED
 from stages.reading.mend import suspicious
+from stages.reading.messages import SENDERS, TURNS, Messages, Misfit
 from thumbwheel.records import fold
 
 NOTHING: Mapping[str, Any] = {}

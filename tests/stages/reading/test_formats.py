@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.reading.formats import REASONS, SHAPES, Chat, Misfit, Pair, read_record, shape_of
+from stages.reading.formats import SHAPES, read_record, shape_of
+from stages.reading.messages import REASONS, Chat, Misfit, Pair
 
 USER, ANSWER = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
 HH = "\n\nHuman: a pen?\n\nAssistant: which?\n\nHuman: mine\n\nAssistant: "
