@@ -97,7 +97,9 @@ def _report(source: Source, units: Sequence[Taken]) -> None:
     for unit in units:
         rows.update(unit.counts["rows"])
     log.info("%s: %d rows taken, %d turned away", source.name, rows["origins"], rows["quarantine"])
-    if rows["quarantine"] and not rows["origins"]:
+    if not rows:
+        log.warning("%s: there is no row in it", source.name)
+    elif not rows["origins"]:
         log.warning("%s: not one row fits; is its format '%s' right?", source.name, source.format)
 
 

@@ -165,6 +165,26 @@ def test_parquet_is_read_row_group_by_row_group_through_a_small_buffer(tmp_path:
     assert records[4999].value == {"n": 4999, "t": "x" * 50}
 
 
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (pa.array([0, 1 << 50, 0], pa.timestamp("s")), "content_type"),
+        (pa.array([0, 1 << 60, 0], pa.duration("ms")), "content_type"),
+        (pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"c"]).buffers()), "encoding"),
+    ],
+    ids=["timestamp", "duration", "text"],
+)
+def test_a_value_that_python_cannot_hold_costs_its_row_alone(tmp_path: Path, column: pa.Array, reason: str) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"n": [1, 2, 3], "odd": column}), path)
+    with path.open("rb") as stream:
+        first, broken, last = (record.value for record in read_parquet(stream))
+
+    assert (first["n"], last["n"]) == (1, 3)
+    assert (broken.reason, broken.text) == (reason, '{"n": 2}')
+    assert broken.detail.startswith("odd cannot be read: ")
+
+
 def test_long_rows_of_parquet_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     original = pq.ParquetFile.iter_batches
