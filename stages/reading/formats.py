@@ -10,17 +10,17 @@ from typing import Any
 
 from stages.reading.messages import (
     Chat,
-    Messages,
     Misfit,
     Pair,
     by_assistant,
     by_user,
     check_messages,
     decoded,
+    instruction_of,
+    led_by_system,
     listed,
     mapping_of,
     sender_of,
-    text_of,
     unframed,
 )
 from stages.reading.preferences import from_preference
@@ -67,7 +67,7 @@ def shape_of(record: Mapping[str, Any]) -> str:
 
 def from_messages(record: Mapping[str, Any]) -> Iterator[Chat]:
     """`{"messages": [{"role", "content"}]}`, as OpenAI and TRL have it."""
-    yield Chat(check_messages(record.get("messages")), record)
+    yield Chat(check_messages(led_by_system(record, listed(record.get("messages")))), record)
 
 
 def from_sharegpt(record: Mapping[str, Any]) -> Iterator[Chat]:
@@ -80,27 +80,30 @@ def from_sharegpt(record: Mapping[str, Any]) -> Iterator[Chat]:
         }
         for turn in turns
     ]
-    yield Chat(check_messages(renamed), record)
+    yield Chat(check_messages(led_by_system(record, renamed)), record)
 
 
 def from_alpaca(record: Mapping[str, Any]) -> Iterator[Chat]:
-    """`{"instruction", "input", "output"}`; Dolly's `context` and `response` are the same thing."""
-    prompt = record.get("instruction")
-    if more := record.get("input") or record.get("context"):
-        prompt = f"{text_of(prompt, 'instruction')}\n\n{text_of(more, 'input')}"
+    """`{"instruction", "input", "output"}`; Dolly's `context` and `response` are the same thing.
+
+    A `history` of pairs of question and answer stands before them.
+    """
     answer = _answer(record, ("output", "response"))
-    yield Chat(check_messages([*_system(record), by_user(prompt), by_assistant(answer)]), record)
+    turns = [*_history(record), by_user(instruction_of(record)), by_assistant(answer)]
+    yield Chat(check_messages(led_by_system(record, turns)), record)
 
 
 def from_prompt_completion(record: Mapping[str, Any]) -> Iterator[Chat]:
-    """`{"prompt", "completion"}` or `{"prompt", "response"}`; a prompt in Alpaca's frame is taken out of it."""
-    prompt = _first(record, PROMPT_KEYS)
-    answer = _answer(record, ANSWER_KEYS)
-    turns = decoded(prompt)
-    if isinstance(turns, list):
-        yield Chat(check_messages([*turns, by_assistant(answer)]), record)
-        return
-    yield Chat(check_messages([*_system(record), by_user(unframed(prompt)), by_assistant(answer)]), record)
+    """`{"prompt", "completion"}` or `{"prompt", "response"}`, each a text or messages; Alpaca's frame is taken away.
+
+    Where a `label` says that the answer is bad, as in TRL's unpaired preferences, it is nothing to learn.
+    """
+    if record.get("label") is False:
+        raise Misfit("disliked", "its label says that the answer is bad")
+    answer, prompt = _answer(record, ANSWER_KEYS), decoded(_first(record, PROMPT_KEYS))
+    asked = prompt if isinstance(prompt, list) else [by_user(unframed(prompt))]
+    answered = answer if isinstance(answer, list) else [by_assistant(answer)]
+    yield Chat(check_messages(led_by_system(record, [*asked, *answered])), record)
 
 
 SHAPES: dict[str, Callable[[Mapping[str, Any]], Iterator[Chat | Pair]]] = {
@@ -128,6 +131,8 @@ def _answer(record: Mapping[str, Any], keys: Iterable[str]) -> Any:
     return answer
 
 
-def _system(record: Mapping[str, Any]) -> Messages:
-    system = record.get("system")
-    return [{"role": "system", "content": text_of(system, "system")}] if system else []
+def _history(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for turn in listed(record["history"]) if record.get("history") else ():
+        if not isinstance(turn, list) or len(turn) != 2:
+            raise Misfit("shape", "a turn of the history is no pair of question and answer")
+        yield from (by_user(turn[0]), by_assistant(turn[1]))

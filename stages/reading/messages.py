@@ -25,9 +25,10 @@ REASONS = (
     "no_answer",
     "too_long",
     "identical",
+    "disliked",
     "no_consent",
 )
-"""Why a row is turned away; `identical` is a pair whose two replies are the same."""
+"""Why a row is turned away; `identical` is a pair whose two replies are the same, `disliked` a reply labelled bad."""
 
 Messages = list[dict[str, str]]
 
@@ -140,12 +141,14 @@ def listed(value: Any) -> list[Any]:
 
 
 def decoded(value: Any) -> Any:
-    """Return the list that a CSV cell holds as JSON text, anything else as it is."""
+    """Return the list of messages that a CSV cell holds as JSON text, anything else as it is: text may be JSON, too."""
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
-            return json.loads(value)
+            found = json.loads(value)
         except (ValueError, RecursionError):
             return value
+        if all(isinstance(item, dict) and not item.keys().isdisjoint(("role", "from")) for item in found):
+            return found
     return value
 
 
@@ -161,6 +164,22 @@ def sender_of(name: Any) -> str:
     if not isinstance(name, str) or name.lower() not in SENDERS:
         raise Misfit("role", f"sender {name!r} is none of {', '.join(SENDERS)}")
     return SENDERS[name.lower()]
+
+
+def led_by_system(record: Mapping[str, Any], turns: list[Any]) -> list[Any]:
+    """Return turns behind the system message that stands beside them in a record, if one does."""
+    first = turns[0] if turns else None
+    if not (system := record.get("system")) or (isinstance(first, Mapping) and first.get("role") == "system"):
+        return turns
+    return [{"role": "system", "content": text_of(system, "system")}, *turns]
+
+
+def instruction_of(record: Mapping[str, Any]) -> Any:
+    """Return what Alpaca's instruction and its input, or Dolly's context, ask together."""
+    prompt = record.get("instruction")
+    if more := record.get("input") or record.get("context"):
+        return f"{text_of(prompt, 'instruction')}\n\n{text_of(more, 'input')}"
+    return prompt
 
 
 def unframed(prompt: Any) -> Any:

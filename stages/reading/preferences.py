@@ -14,6 +14,8 @@ from stages.reading.messages import (
     by_user,
     check_messages,
     decoded,
+    instruction_of,
+    led_by_system,
     listed,
     mapping_of,
     message_of,
@@ -26,16 +28,39 @@ HH_TURN = re.compile(r"\n\n(Human|Assistant): ?")
 
 
 def from_preference(record: Mapping[str, Any]) -> Iterator[Pair]:
-    """`{"prompt", "chosen", "rejected"}`, or whole transcripts: lists of messages, or text in hh-rlhf's way."""
-    chosen, rejected = (_transcript(record.get(side), side) for side in ("chosen", "rejected"))
-    if record.get("prompt") is not None:
-        prompt = prompt_of(record["prompt"])
-        good, bad = chosen[-1:], rejected[-1:]
-    else:
-        prompt, good, bad = _fork(chosen, rejected)
-    if [m["role"] for m in good + bad] != ["assistant", "assistant"]:
+    """`{"prompt", "chosen", "rejected"}`, or whole transcripts: lists of messages, or text in hh-rlhf's way.
+
+    A prompt may be called `question` or `instruction`, too.
+    """
+    (*before, good), (*others, bad) = (_transcript(record.get(side), side) for side in ("chosen", "rejected"))
+    if before and others and before != others:
+        raise Misfit("shape", "the two transcripts differ before the last reply")
+    if [good["role"], bad["role"]] != ["assistant", "assistant"]:
         raise Misfit("shape", "the two sides must share a prompt and differ in one reply")
-    yield pair_of(prompt, good[0]["content"], bad[0]["content"], record)
+    prompt = _whole_prompt(_asked(record), before or others)
+    yield pair_of(led_by_system(record, prompt), good["content"], bad["content"], record)
+
+
+def _asked(record: Mapping[str, Any]) -> Any:
+    """Return what is asked beside the replies; None where only the transcripts say it."""
+    prompt = record.get("prompt")
+    prompt = record.get("question") if prompt is None else prompt
+    return instruction_of(record) if prompt is None else prompt
+
+
+def _whole_prompt(asked: Any, before: Messages) -> Messages:
+    """Return the prompt of a pair: of prompt and transcript the longer one, for either may leave out what was first."""
+    if asked is None and not before:
+        raise Misfit("shape", "a pair without a prompt")
+    prompt = prompt_of(before if asked is None else asked)
+    shared = min(len(prompt), len(before))
+    if _words(prompt[len(prompt) - shared :]) != _words(before[len(before) - shared :]):
+        raise Misfit("shape", "the transcripts do not go on from the prompt")
+    return prompt if len(prompt) >= len(before) else prompt_of(before)
+
+
+def _words(messages: Messages) -> list[tuple[str, list[str]]]:
+    return [(message["role"], message["content"].split()) for message in messages]
 
 
 def pair_of(prompt: Messages, chosen: str, rejected: str, record: Mapping[str, Any]) -> Pair:
@@ -64,14 +89,6 @@ def _transcript(side: Any, name: str) -> Messages:
     if turns is None:
         raise Misfit("no_answer", f"{name} is missing")
     return [message_of(item) for item in listed(turns)]
-
-
-def _fork(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
-    if chosen[:-1] != rejected[:-1]:
-        raise Misfit("shape", "the two transcripts differ before the last reply")
-    if len(chosen) < 2:
-        raise Misfit("shape", "a pair without a prompt")
-    return prompt_of(chosen[:-1]), chosen[-1:], rejected[-1:]
 
 
 def _hh(text: str) -> Messages:
