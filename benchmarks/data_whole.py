@@ -39,8 +39,9 @@ if {stage!r} == "ingest":
     write_json(settings().inputs / "questions.json", {{"sets": observed_questions()}})
 if {stage!r} == "scrub":
     from thumbwheel.lake import Pin, write_pin, write_table
-    from thumbwheel.records import PREFERENCE, to_table
-    write_pin(Pin(stage="pairs", tables={{"preferences": write_table("no_pairs", to_table([], PREFERENCE))}}))
+    from thumbwheel.records import FEEDBACK, PREFERENCE, to_table
+    none = {{"preferences": to_table([], PREFERENCE), "unpaired": to_table([], FEEDBACK)}}
+    write_pin(Pin(stage="pairs", tables={{name: write_table(f"no_{{name}}", rows) for name, rows in none.items()}}))
 importlib.import_module("stages.{stage}").main()
 pin = json.loads((__import__("thumbwheel.settings").settings.settings().pins / "{stage}.json").read_text())
 rows = {{name: table["rows"] for name, table in pin["tables"].items()}}

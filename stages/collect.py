@@ -41,7 +41,8 @@ OFFSET = "thumbwheel.outbox"
 BATCH = 5000
 ATTEMPTS = 8
 BROKER_SECONDS = 15
-ROW_LIMIT = 10_000
+ROW_LIMIT, DETAIL = 10_000, 500
+"""Characters of an event that does not fit, and of why, that are kept."""
 NOBODY = Forgotten()
 
 
@@ -295,7 +296,7 @@ def _known() -> set[str]:
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         event = json.loads(raw)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or a number of more digits than Python reads
         raise FeedbackError(f"not JSON: {error}") from None
     if not isinstance(event, dict):
         raise FeedbackError("not a JSON object.")
@@ -303,7 +304,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def _quarantined(arrival: Arrival, detail: str) -> dict[str, Any]:
-    row = arrival.raw.decode(errors="replace")[:ROW_LIMIT]
+    row, detail = arrival.raw.decode(errors="replace")[:ROW_LIMIT], detail.encode(errors="replace").decode()[:DETAIL]
     reason = "not_json" if detail.startswith("not ") else "unfit"
     return {"source": arrival.source, "line": arrival.line, "reason": reason, "detail": detail, "row": row}
 

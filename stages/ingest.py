@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
+from pydantic import model_validator
 
 from stages.reading.heap import lean
 from stages.reading.intake import SCHEMAS, RowParams
@@ -33,6 +34,13 @@ TABLES = {
 
 class IngestParams(RowParams):
     sources: list[Source]
+
+    @model_validator(mode="after")
+    def _sources_have_names_of_their_own(self) -> IngestParams:
+        names = Counter(source.name for source in self.sources)
+        if taken := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"several sources are named '{taken[0]}'; give each a name of its own")
+        return self
 
     def of_rows(self) -> RowParams:
         """Return what is asked of every row, whatever the sources are."""
@@ -89,7 +97,9 @@ def _report(source: Source, units: Sequence[Taken]) -> None:
     for unit in units:
         rows.update(unit.counts["rows"])
     log.info("%s: %d rows taken, %d turned away", source.name, rows["origins"], rows["quarantine"])
-    if rows["quarantine"] and not rows["origins"]:
+    if not rows:
+        log.warning("%s: there is no row in it", source.name)
+    elif not rows["origins"]:
         log.warning("%s: not one row fits; is its format '%s' right?", source.name, source.format)
 
 

@@ -13,6 +13,7 @@ the next turn of the wheel takes it, and whoever has the commit has the mends.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = dict[str, Any]
-NOTES = ("mends", "reason", "detail", "text")
-"""Keys that an exported row has beside its own; `mends` says which row it is, `text` is a row that was no object."""
+NOTES = ("mends", "was", "reason", "detail", "text")
+"""Keys that an exported row has beside its own: where it stood, a mark of what stood there, why it was turned away, and
+the text of a row that was no object."""
 
 
 class Verdict(NamedTuple):
@@ -52,7 +54,7 @@ def turned_away() -> list[Row]:
     """
     rows = read_pinned("ingest", "quarantine", QUARANTINE).to_pylist()
     done = {source: mends(source) for source in {source_of(row) for row in rows}}
-    return [row for row in rows if place_of(row) not in done[source_of(row)]]
+    return [row for row in rows if not _is_mended(row, done[source_of(row)])]
 
 
 def source_of(row: Mapping[str, Any]) -> str:
@@ -62,6 +64,11 @@ def source_of(row: Mapping[str, Any]) -> str:
 def place_of(row: Mapping[str, Any]) -> str:
     """Return `file:row` of a quarantined row."""
     return f"{str(row['source']).partition(':')[2]}:{row['line']}"
+
+
+def mark_of(row: Mapping[str, Any]) -> str:
+    """Return what tells a quarantined row from another that comes to stand in its place."""
+    return hashlib.sha256(str(row["row"]).encode()).hexdigest()[:16]
 
 
 def mends(source: str) -> dict[str, Row]:
@@ -107,8 +114,13 @@ def replay(path: Path, params: IngestParams) -> list[Verdict]:
     """
     verdicts = []
     for source, rows in _edited(path, params.sources).items():
-        told = check(source, rows.items(), params)
-        fit = {place: {"mends": place, **rows[place]} for place, reason in told if reason is None}
+        own = {place: _own(row) for place, row in rows.items()}
+        told = check(source, own.items(), params)
+        fit = {
+            place: {"mends": place, "was": rows[place].get("was"), **own[place]}
+            for place, reason in told
+            if reason is None
+        }
         if fit:
             _let_in(source.name, mends(source.name) | fit)
         verdicts += told
@@ -142,6 +154,12 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
+def _is_mended(row: Row, done: Mapping[str, Row]) -> bool:
+    """Tell whether a mended row stands for this one, and not for another that stood in its place before."""
+    mend = done.get(place_of(row))
+    return mend is not None and mend.get("was") in (None, mark_of(row))
+
+
 def _records(source: Source) -> Iterator[tuple[str, Record]]:
     for file in list_files(source):
         for record in read(file):
@@ -149,14 +167,19 @@ def _records(source: Source) -> Iterator[tuple[str, Record]]:
 
 
 def _exported(place: str, row: Row, record: Record) -> str:
-    notes = {"mends": f"{source_of(row)}:{place}", "reason": row["reason"], "detail": row["detail"]}
+    notes = {
+        "mends": f"{source_of(row)}:{place}",
+        "was": mark_of(row),
+        "reason": row["reason"],
+        "detail": row["detail"],
+    }
     value = record.value.text if isinstance(record.value, Fault) else record.value
     own = value if isinstance(value, dict) else {"text": value}
-    return json.dumps({**notes, **own}, ensure_ascii=True, default=str)
+    return json.dumps({**own, **notes}, ensure_ascii=True, default=str)
 
 
 def _edited(path: Path, sources: Sequence[Source]) -> dict[Source, dict[str, Row]]:
-    """Return edited rows by source and place."""
+    """Return edited rows, with our notes, by source and place."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -167,7 +190,7 @@ def _edited(path: Path, sources: Sequence[Source]) -> dict[Source, dict[str, Row
         if not isinstance(row, dict) or ":" not in str(row.get("mends", "")):
             raise SourceError(f"{path}, line {number}: not a row that was exported; it must keep its key 'mends'.")
         name, _, place = str(row["mends"]).partition(":")
-        edited.setdefault(name, {})[place] = _own(row)
+        edited.setdefault(name, {})[place] = row
     return {named(name, sources): rows for name, rows in edited.items()}
 
 

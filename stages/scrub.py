@@ -44,6 +44,8 @@ TEXTS = {
     "unpaired": ("prompt", "reply"),
 }
 """The columns of a row that hold what people and assistants said."""
+LABELS = ("licence", "lang", "topic", "model")
+"""Columns that a source may fill with any words."""
 
 
 class ScrubParams(Params):
@@ -77,8 +79,9 @@ class Scrubber:
 
     def scrub(self, table: pa.Table, name: str) -> Scrubbed:
         """Return a table of `TEXTS` with its texts redacted; a value keeps its name through a row."""
+        table, found = self.without_telling_labels(table, name)
         rows = row_texts(table, TEXTS[name])
-        scrubbed = Scrubbed(table)
+        scrubbed = Scrubbed(table, found)
         if not NAMES.isdisjoint(self._modes):
             scrubbed.texts_to_model = sum(may_hold_names(text) for texts in rows for text in texts)
         stays = [True] * table.num_rows
@@ -95,6 +98,29 @@ class Scrubber:
         if scrubbed.findings:
             scrubbed.table = with_texts(table, TEXTS[name], rows).filter(pa.array(stays))
         return scrubbed
+
+    def without_telling_labels(self, table: pa.Table, name: str) -> tuple[pa.Table, list[dict[str, Any]]]:
+        """Return a table without the labels that tell anything personal, and the findings in them.
+
+        A label goes as a whole, whatever its kind's mode. Names are not looked for: a licence is no organisation.
+        """
+        found: list[dict[str, Any]] = []
+        for column in [label for label in LABELS if label in table.column_names]:
+            labels = table[column].unique().drop_null().to_pylist()
+            if not (counts := {label: told for label in labels if (told := self._counts(label))}):
+                continue
+            is_telling = pc.is_in(table[column], pa.array(list(counts), pa.string()))
+            for row, label in zip(*table.filter(is_telling).select(["id", column]).columns, strict=True):
+                found += findings(row.as_py(), name, counts[label.as_py()])
+            bare = pc.if_else(is_telling, None, table[column])
+            table = table.set_column(table.schema.get_field_index(column), table.schema.field(column), bare)
+        return table, found
+
+    def _counts(self, label: str) -> dict[str, int]:
+        patterns: dict[str, Mode] = {kind: "placeholder" for kind in self._modes if kind not in NAMES}
+        redactor = Redactor(patterns, self.params.regions, self._allow)
+        redactor.redact(label)
+        return redactor.counts
 
     def redactor(self, row: str) -> Redactor:
         """Return a redactor for one row, which is one conversation."""

@@ -25,6 +25,9 @@ SIDES = ("train", "validation", "test")
 UNEXPLAINED = "unexplained"
 SHOWABLE = "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
+LABEL = 60
+"""Characters of a licence, language or source that are shown."""
+
 Tables = Mapping[str, pa.Table]
 """Tables by `stage.table`."""
 
@@ -245,8 +248,11 @@ def _strongest(some: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    return {_word(found["values"]): found["counts"] for found in pc.value_counts(column).to_pylist()}
+    counts: Counter[str] = Counter()
+    for found in pc.value_counts(column).to_pylist():
+        counts[_word(found["values"])] += found["counts"]
+    return counts
 
 
 def _word(value: str | None) -> str:
-    return value or "not given"
+    return cut(value, LABEL) if value else "not given"

@@ -172,8 +172,9 @@ ENOUGH = {
     "max_repeated_triples": "plain_words",
     "max_capitals": "plain_words",
     "max_unpronounceable": "latin_words",
+    "max_mean_word_length": "latin_words",
 }
-"""What must reach `enough_words`, where that is not `words`."""
+"""What must reach `enough_words`, where that is not `words`; scripts without blanks have words as long as sentences."""
 RULES = tuple(
     Rule(reason, family, limit, limit[4:], ENOUGH.get(limit, "words"))
     for family, limits in REASONS.items()

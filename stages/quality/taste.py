@@ -19,6 +19,8 @@ from thumbwheel.settings import settings
 
 TEMPLATE = Path(__file__).with_name("taste.html.j2")
 SHOWN_CHARACTERS = 1500
+SHOWABLE = "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Joiners are no printable characters, but some scripts and emoji need them."""
 EXAMPLES = 2
 """Rejected rows that are shown of each reason."""
 
@@ -100,7 +102,7 @@ def ranks(values: Mapping[str, float]) -> dict[str, float]:
 
 def cut(text: str) -> str:
     """Return a text as it is shown: its beginning and its end, and nothing that a page cannot hold."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    shown = "".join(c if c.isprintable() or c in SHOWABLE else "\ufffd" for c in text)
     half = SHOWN_CHARACTERS // 2
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:half]} […] {shown[-half:]}"
 

@@ -27,10 +27,12 @@ WINDOW = 1 << 20
 DECODER = json.JSONDecoder()
 TAIL = 16
 """Within so many characters of a window's end, what looks like an error may be a record that was cut off."""
+UNREADABLE = (ArithmeticError, LookupError, ValueError)
+"""What Arrow raises for a value that it holds and Python does not."""
 
 
 class Fault(NamedTuple):
-    """A record that could not even be cut out: why (`json` or `encoding`), and the text as far as it can be shown."""
+    """A record that could not be cut out: why (one of `messages.REASONS`), and its text as far as it can be shown."""
 
     reason: str
     detail: str
@@ -94,16 +96,32 @@ def read_json(stream: IO[bytes]) -> Iterator[Record]:
 
 
 def read_csv(stream: IO[bytes]) -> Iterator[Record]:
-    """Rows by the names in the heading; a row that is no UTF-8 is a `Fault`."""
+    """Rows by the names in the heading; a row that is no UTF-8, or has more cells than the heading, is a `Fault`.
+
+    Raises:
+        csv.Error: the marks of quotation do not match; says at which line.
+    """
     csv.field_size_limit(1 << 30)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    for row, item in enumerate(csv.DictReader(text, strict=True)):
-        try:
-            "".join(value if isinstance(value, str) else "".join(value or ()) for value in item.values()).encode()
-        except UnicodeEncodeError:
-            yield Record(row, Fault("encoding", "not UTF-8", json.dumps({str(k): v for k, v in item.items()})))
-        else:
-            yield Record(row, item)
+    rows = csv.DictReader(text, strict=True)
+    try:
+        for row, item in enumerate(rows):
+            yield Record(row, _cells(item))
+    except csv.Error as error:
+        raise csv.Error(f"line {rows.reader.line_num}: {error}") from None
+
+
+def _cells(item: dict[Any, Any]) -> dict[str, Any] | Fault:
+    """Return a row of a CSV, unless a comma without quotation marks, or bytes that are no text, have broken it."""
+    more = item.pop(None, ())
+    shown = json.dumps({**item, "": more} if more else item)
+    try:
+        "".join(value or "" for value in (*item.values(), *more)).encode()
+    except UnicodeEncodeError:
+        return Fault("encoding", "not UTF-8", shown)
+    if any(more):
+        return Fault("shape", f"{len(item) + len(more)} cells under a heading of {len(item)}", shown)
+    return item
 
 
 def read_parquet(stream: IO[bytes]) -> Iterator[Record]:
@@ -114,9 +132,31 @@ def read_parquet(stream: IO[bytes]) -> Iterator[Record]:
         file = pq.ParquetFile(whole, buffer_size=WINDOW, pre_buffer=False)
         row = 0
         for batch in file.iter_batches(_rows_at_once(file.metadata), use_threads=False):
-            for item in batch.to_pylist():
+            for item in rows_of(batch):
                 yield Record(row, item)
                 row += 1
+
+
+def rows_of(batch: Any) -> list[Any]:
+    """Return the rows of an Arrow batch; one with a value that Python has not, such as a far-off date, is a `Fault`."""
+    try:
+        return list(batch.to_pylist())
+    except UNREADABLE:
+        return [_row_of(batch.slice(place, 1)) for place in range(batch.num_rows)]
+
+
+def _row_of(row: Any) -> Any:
+    values, wrong = {}, []
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            values[name] = column.to_pylist()[0]
+        except UNREADABLE as error:
+            wrong.append((error, f"{name} cannot be read: {error}"))
+    if not wrong:
+        return values
+    is_text = any(isinstance(error, UnicodeDecodeError) for error, _ in wrong)
+    shown = json.dumps(values, ensure_ascii=False, default=str)
+    return Fault("encoding" if is_text else "content_type", "; ".join(said for _, said in wrong), shown)
 
 
 def _rows_at_once(metadata: Any) -> int:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from stages.evidence import weigh, when
-from stages.reading.containers import Record
+from stages.reading.containers import Record, rows_of
 from thumbwheel.errors import SourceError
 from thumbwheel.lake import uri as lake_uri
 from thumbwheel.settings import settings
@@ -53,7 +53,7 @@ def read_records(uri: str) -> Iterator[Record]:
 def _rows(table: Any) -> Iterator[dict[str, Any]]:
     dataset = ordered(table)
     for batch in scan(dataset, dataset.schema.names):
-        yield from batch.to_pylist()
+        yield from rows_of(batch)
 
 
 def _liked(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,8 @@ from thumbwheel.errors import SourceError
 
 URI = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+METADATA = {"config.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}
+"""What a data set says of itself; `datasets` passes over it too, and over what begins with a dot or two low lines."""
 
 
 def is_hub(uri: str) -> bool:
@@ -22,7 +24,8 @@ def is_hub(uri: str) -> bool:
 def find_files(uri: str) -> list[dict[str, Any]]:
     """Return the data files of `hf://owner/name[@revision][/path or glob]`, by the commit that the revision is today.
 
-    They are brought into the hub's cache on the way; where the hub cannot be reached, the cache alone is asked.
+    Without a path that is all of them, those of a test split too. They are brought into the hub's cache on the way;
+    where the hub cannot be reached, the cache alone is asked.
 
     Raises:
         SourceError: there is no such data set or revision, here or on the hub, or no file that can be read.
@@ -31,7 +34,7 @@ def find_files(uri: str) -> list[dict[str, Any]]:
     folder = _snapshot(repo, revision, pattern, uri)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and is_known(path.name))
     found = [(path, path.relative_to(folder).as_posix()) for path in paths]
-    chosen = [(path, name) for path, name in found if pattern is None or _matches(name, pattern)]
+    chosen = [(path, name) for path, name in found if (_matches(name, pattern) if pattern else _is_data(name))]
     if not chosen:
         raise SourceError(
             f"source '{uri}' holds no file that can be read ({len(found)} others); "
@@ -85,6 +88,11 @@ def _snapshot(repo: str, revision: str | None, pattern: str | None, uri: str) ->
     raise SourceError(
         f"source '{uri}' is neither on the hub nor in its cache ({problem[:300]}); see HF_ENDPOINT, HF_HOME."
     )
+
+
+def _is_data(name: str) -> bool:
+    parts = name.split("/")
+    return parts[-1] not in METADATA and not any(part.startswith((".", "__")) for part in parts)
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.reading.formats import CONTROLS, Messages
+from stages.reading.messages import CONTROLS, Messages
 from thumbwheel.records import FOLDED, ROLES
 
 MARK = b"\0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from stages.reading.containers import Fault, Record
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
-from stages.reading.formats import UNPRINTABLE, Chat, Messages, Misfit, Pair, read_record
+from stages.reading.formats import read_record
 from stages.reading.identity import conversation_ids
 from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.messages import UNPRINTABLE, Chat, Messages, Misfit, Pair
 from stages.reading.plain import Plain, plain_chat
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten
@@ -58,6 +59,8 @@ class RowParams(Params):
 
 NAMELESS = ("no_consent", REASON)
 """Reasons for which a row is turned away without its text being kept."""
+DETAIL = 500
+"""Characters of what is said of a misfit that are kept; it may quote the row."""
 
 
 class Intake:
@@ -107,6 +110,8 @@ class Intake:
             raise Misfit(record.value.reason, record.value.detail)
         if self._is_refused(record.value):
             raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
+        if isinstance(record.value, Mapping) and not has_consent(record.value, self.source):
+            raise Misfit("no_consent", "the row's owner did not agree")
         found = False
         for item in read_record(record.value, self.source.format):
             if self.source.kind == "both" or (self.source.kind == "conversation") == isinstance(item, Chat):
@@ -119,8 +124,6 @@ class Intake:
         return bool(self.refused.marks) and any(map(self.refused.holds, users_of(value, self.salt)))
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
-        if not has_consent(item.record, self.source):
-            raise Misfit("no_consent", "the row's owner did not agree")
         mended = mended_item(item)
         self.mended += mended is not item
         if (characters := _characters(mended)) > self.params.max_characters:
@@ -178,10 +181,12 @@ class Intake:
         return language_of([message["content"] for message in messages], self.params.language) or self.source.lang
 
     def _turn_away(self, misfit: Misfit, record: Record) -> None:
-        text = "" if misfit.reason in NAMELESS else _shown(record.value)
+        said = record.value if isinstance(record.value, Mapping) else {}
+        is_shown = misfit.reason not in NAMELESS and has_consent(said, self.source)
+        text = _shown(record.value) if is_shown else ""
         self.characters += len(text)
         place = (f"{self.source.name}:{self.file}", record.row)
-        self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)), text))
+        self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)[:DETAIL]), text))
 
     def _hand_on(self) -> Batches:
         batches = {name: to_batch(columns, SCHEMAS[name]) for name, columns in self._columns().items()}

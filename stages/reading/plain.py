@@ -11,17 +11,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from stages.reading.formats import (
-    ANSWER_KEYS,
-    PROMPT_KEYS,
-    SENDERS,
-    TURNS,
-    Messages,
-    Misfit,
-    shape_of,
-)
+from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, shape_of
 from stages.reading.identity import MARK, MARKED
 from stages.reading.mend import suspicious
+from stages.reading.messages import SENDERS, TURNS, Messages, Misfit
 from thumbwheel.records import fold
 
 NOTHING: Mapping[str, Any] = {}
@@ -81,14 +74,17 @@ def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
         shape = shape_of(dict.fromkeys(keys)) if format == "auto" else format
     except Misfit:
         return None
+    if "system" in keys:
+        return None
     if shape == "messages":
         return _listed("messages", "role", "content", {role: role for role in ("system", *TURNS)})
     if shape == "sharegpt":
         return _listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
-    if shape == "prompt_completion" and "system" not in keys:
+    if shape == "prompt_completion" and "label" not in keys:
         return _turn(_first(keys, PROMPT_KEYS), _first(keys, ANSWER_KEYS))
-    if shape == "alpaca" and "system" not in keys:
-        return _turn(_first(keys, ("instruction",)), _first(keys, ("output", "response")), ("input", "context"))
+    if shape == "alpaca":
+        more = ("input", "context", "history")
+        return _turn(_first(keys, ("instruction",)), _first(keys, ("output", "response")), more)
     return None
 
 

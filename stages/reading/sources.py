@@ -4,7 +4,7 @@
 |---|---|
 | `data/chats/*.jsonl` | a file, folder or glob relative to the root |
 | `s3://bucket/key` | the same on S3, with a glob or a prefix |
-| `hf://owner/name@revision/data/*.parquet` | a data set of the Hugging Face hub; revision and files may be left out |
+| `hf://owner/name@revision/data/*.parquet` | a data set of the hub; without files all of it, test splits too |
 | `delta://path`, `delta+s3://bucket/prefix` | a Delta table, with `@version` or the newest |
 | `feedback://` | the liked conversations of the lake's feedback table |
 """
@@ -15,6 +15,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from stages.reading import deltas, files, hub
 from stages.reading.containers import Record
@@ -32,7 +34,8 @@ File = Mapping[str, Any]
 class Source(Params):
     """One place that rows come from, and what is true of all of them unless a row says otherwise."""
 
-    name: str
+    name: str = Field(pattern=r"^[^./:\x00-\x1f][^/:\x00-\x1f]*$")
+    """Fit for a file, for one in `MENDED` bears it, and without the `:` that parts it from a file in quarantine."""
     uri: str
     """See above."""
     format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "oasst", "preference"]

@@ -25,6 +25,7 @@ from stages.reading.containers import Record, read_lines
 from stages.reading.heap import lean
 from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
 from stages.reading.sources import File, Source
+from thumbwheel.errors import SourceError
 from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import write_json
 from thumbwheel.settings import REPOSITORY, settings
@@ -115,13 +116,20 @@ def take_in(units: Sequence[Unit]) -> list[Taken]:
 
 
 def read_unit(unit: Unit) -> Taken:
-    """Read a unit and keep its rows, whole or not at all; two that do so at once end as one."""
+    """Read a unit and keep its rows, whole or not at all; two that do so at once end as one.
+
+    Raises:
+        SourceError: the file is corrupt as a whole, or is not what was observed any more.
+    """
     part = unit.folder.with_name(f"{unit.folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     intake = Intake(unit.source, str(unit.file["uri"]), unit.params, unit.refused)
     with lean():
         counts = _write(part, intake.take(_records(unit)))
+    if not sources.is_unchanged(unit.file):
+        shutil.rmtree(part)
+        raise SourceError(f"file '{unit.file['uri']}' changed while it was read; look again: python -m stages.observe.")
     write_json(part / "counts.json", {**counts, "read": intake.read, "mended": intake.mended})
     return _keep(part, unit.folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from stages.sides.lexicon import Lexicon, Words, grams, short_texts
@@ -79,13 +80,23 @@ def preference_item(row: Mapping[str, Any], always_train: Iterable[str]) -> Item
     """Return the item of a pair."""
     asked, replied = (_said(row["prompt"], role) for role in ("user", "assistant"))
     replied += (row["chosen"], row["rejected"])
-    return Item(row["id"], "preferences", asked, replied, row["user"], row["created_at"], row["origin"] in always_train)
+    moment, forced = in_utc(row["created_at"]), row["origin"] in always_train
+    return Item(row["id"], "preferences", asked, replied, row["user"], moment, forced)
 
 
 def thumb_item(row: Mapping[str, Any]) -> Item:
     """Return the item of a thumb, which is too rare to hold out."""
     asked, replied = (_said(row["prompt"], role) for role in ("user", "assistant"))
-    return Item(row["id"], "unpaired", asked, (*replied, row["reply"]), row["user"], row["created_at"], forced=True)
+    moment = in_utc(row["created_at"])
+    return Item(row["id"], "unpaired", asked, (*replied, row["reply"]), row["user"], moment, forced=True)
+
+
+def in_utc(moment: str | None) -> str | None:
+    """Return a moment of feedback, which may come with the time of any zone, as conversations have theirs."""
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).isoformat() if moment else None
+    except OverflowError:  # of the calendar's first or last day
+        return moment
 
 
 def read_corpus(items: Sequence[Item]) -> Corpus:

@@ -29,8 +29,8 @@ PLACE = pa.schema(
     [("id", pa.string()), ("split", pa.string()), ("cluster", pa.int64()), ("x", pa.float64()), ("y", pa.float64())]
 )
 """Where a conversation lies on the map of topics: its vector's first two principal components."""
-LETTERS = 3
-"""A shorter word names no topic."""
+LETTERS = range(3, 31)
+"""A word of fewer or more names no topic, unless there is no other."""
 
 
 class TopicParams(Params):
@@ -69,12 +69,16 @@ def find_topics(vectors: np.ndarray, corpus: Corpus, params: TopicParams, seed: 
 
 
 def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> list[str]:
-    """Return the words of highest TF-IDF of each topic, all that users said on it being one document."""
+    """Return the words of highest TF-IDF of each topic, all that users said on it being one document.
+
+    Where no word is long enough, as in scripts whose words are single letters here, those name it.
+    """
     import numpy as np
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     names = ["", *corpus.lexicon.numbers]
-    naming = np.array([len(n) >= LETTERS and n.isalpha() and n not in ENGLISH_STOP_WORDS for n in names])
+    naming = np.array([len(n) in LETTERS and n.isalpha() and n not in ENGLISH_STOP_WORDS for n in names])
+    letters = np.array([len(n) == 1 and n.isalpha() and not n.isascii() for n in names])
     row_of = np.repeat(np.where(corpus.asked, corpus.rows, len(labels)), corpus.words.sizes())
     mine = row_of < len(labels)
     counts = np.bincount(
@@ -82,6 +86,8 @@ def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> l
     ).reshape(count, -1)
     idf = np.log((1 + count) / (1 + (counts > 0).sum(axis=0))) + 1
     weights = counts * idf * naming
+    unnamed = weights.max(axis=1, initial=0) == 0
+    weights[unnamed] = (counts * idf * letters)[unnamed]
     best = np.argsort(-weights, axis=1, kind="stable")[:, :terms]
     return [", ".join(names[i] for i in row if weight[i] > 0) for row, weight in zip(best, weights, strict=True)]
 

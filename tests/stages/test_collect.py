@@ -24,7 +24,7 @@ from thumbwheel.errors import SourceError
 from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import fingerprint, newest, read_table, uri
 from thumbwheel.outbox import Outbox, deliver, new_producer
-from thumbwheel.records import FEEDBACK, to_table
+from thumbwheel.records import FEEDBACK, QUARANTINE, to_table
 from thumbwheel.settings import settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,6 +65,31 @@ def test_an_event_is_new_once_and_only_if_unknown(names: list[str], known: set[s
 
     assert {e["event_id"] for e in told.events} == set(names) - known
     assert len(told.events) + told.repeats == len(names)
+
+
+POISON = [
+    b"",
+    b"\xff\xfe{\x00}\x00",
+    b'{"user": ' + b"1" * 5000 + b"}",
+    b"[" * 100_000,
+    b'{"user": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}",
+    b'{"user": "\\ud800"}',
+    b"NaN",
+    b'{"\\ud800": 1}',
+    json.dumps({**feedback_event(), "reply": "\ud800"}).encode(),
+    json.dumps({**feedback_event(), "prompt": [{"role": [], "content": "x"}]}).encode(),
+    json.dumps({**feedback_event(), "spans": [{"start": 1e400, "end": 2, "label": []}]}).encode(),
+    json.dumps({**feedback_event(), "created_at": "0001-01-01T00:00:00+14:00", "tools": 10**400}).encode(),
+]
+
+
+@pytest.mark.parametrize("raw", POISON, ids=range(len(POISON)))
+def test_no_event_stops_those_behind_it(raw: bytes) -> None:
+    good = json.dumps(feedback_event(event_id="behind")).encode()
+    told = sort_out([Arrival("kafka", 1, raw), Arrival("kafka", 2, good)], set(), Forgotten(frozenset({"x"})))
+
+    assert [event["event_id"] for event in told.events] == ["behind"]
+    assert to_table(told.quarantine, QUARANTINE)["line"].to_pylist() == [1]
 
 
 def test_of_two_events_with_one_id_the_first_is_kept() -> None:

@@ -47,7 +47,7 @@ def without(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 
 CHATS = [
     chat("a1", "Where is the tap? " + MARKUP),
-    chat("b2", "שלום \u202e\x00 🙂", "test"),
+    {**chat("b2", "שלום \u202e\x00 🙂", "test"), "lang": "my\u202e" + "own" * 100},
     chat("c3", "Hub?", "validation", 1),
 ]
 GONE = [chat("d4", "A leaked question", "train"), chat("e5", "Bad", "train")]
@@ -168,6 +168,7 @@ def test_nothing_raw_is_shown_and_every_text_is_escaped() -> None:
         assert not re.search(r"(?<!\\)<script", page)
         assert "\x00" not in page
         assert "\u202e" not in page
+        assert "own" * 30 not in page
     assert "&lt;script&gt;" in pages()["data_card.html"]
     assert r"\<script\>" in pages()["data_card.md"]
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from stages.ingest import IngestParams, main
+from stages.reading.intake import DETAIL
 from stages.reading.sources import Source, list_files
 from thumbwheel.errors import SourceError
 from thumbwheel.lake import read_pin, read_pinned, read_table, write_json
@@ -114,6 +115,39 @@ def test_a_row_without_consent_is_turned_away_and_its_text_is_not_kept(workspace
     (quarantined,) = rows("quarantine")
     assert (quarantined["reason"], quarantined["row"]) == ("no_consent", "")
     assert rows("conversations") == []
+
+
+def test_a_row_without_consent_keeps_no_text_whatever_else_is_wrong_with_it(workspace: Path) -> None:
+    write_rows(workspace, {"messages": [{"role": "robot", "content": "mine"}], "consent": False}, "mine")
+    observe(workspace, SOURCE, {**SOURCE, "name": "t", "consent": False})
+    main()
+    assert [(q["source"][0], q["reason"], q["row"]) for q in rows("quarantine")] == [
+        ("s", "no_consent", ""),
+        ("s", "json", "mine"),
+        ("t", "no_consent", ""),
+        ("t", "json", ""),
+    ]
+
+
+def test_what_is_said_of_a_misfit_is_short(workspace: Path) -> None:
+    write_rows(workspace, {"messages": [{"role": "robot" * 10_000, "content": "Hi?"}]})
+    observe(workspace, SOURCE)
+    main()
+    (quarantined,) = rows("quarantine")
+    assert quarantined["reason"] == "role"
+    assert len(quarantined["detail"]) == DETAIL
+
+
+def test_two_sources_of_one_name_are_refused_before_one_hides_the_other() -> None:
+    params = {"max_characters": 100, "user_salt": "salt", "language": LANGUAGE, "sources": [SOURCE, SOURCE]}
+    with pytest.raises(ValueError, match="several sources are named 's'"):
+        IngestParams.model_validate(params)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\n"])
+def test_a_name_that_is_no_files_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        Source.model_validate({**SOURCE, "name": name})
 
 
 def test_a_pair_in_a_source_of_conversations_is_a_misfit(workspace: Path) -> None:

@@ -79,6 +79,19 @@ def test_a_mended_row_gets_in_and_leaves_the_quarantine(ingested: IngestParams) 
     assert read_pin("ingest").rejections == {"json": 1, "no_consent": 1, "role": 1}
 
 
+def test_a_mend_stands_for_its_row_alone_and_not_for_what_comes_to_its_place(ingested: IngestParams) -> None:
+    robot, _ = exported(ingested)
+    robot["messages"] = CHAT["messages"]
+    replay(edit(robot), ingested)
+    ingest_again(ingested)
+    assert [row["reason"] for row in turned_away()] == ["json", "no_consent"]
+
+    write_rows(Path(), CHAT, {"messages": [{"role": "imp", "content": "Hi?"}]})
+    ingest_again(ingested)
+
+    assert [(row["line"], row["reason"]) for row in turned_away()] == [(1, "role")]
+
+
 def test_a_row_that_still_does_not_fit_stays_out_and_says_why(ingested: IngestParams) -> None:
     robot, broken = exported(ingested)
     robot["messages"][0] = {"role": "user", "content": " "}

@@ -71,6 +71,20 @@ def test_messages_lose_what_is_personal_and_keep_the_rest(workspace: Path) -> No
     assert [m["content"] for m in row["messages"]] == ["Order BW-204417, mail [EMAIL_1]", "Noted [EMAIL_1]."]
 
 
+def test_a_label_that_tells_something_personal_goes_and_is_counted_and_others_stay(workspace: Path) -> None:
+    said = {"topic": "call +44 20 7946 0958", "licence": "ask t@mail.example", "lang": "en"}
+    public = {**pair("p", "hi", "yes", "no"), "model": "gpt of t@mail.example", "licence": "MIT License"}
+    chats = [{**chat("a", "hi", "ho"), **said}, {**chat("b", "hi", "ho"), "topic": "hub"}]
+    scrub(workspace, chats, [public], kinds={**KINDS_KEPT, "email": "drop"})
+
+    first, second = read_pinned("scrub", "conversations").to_pylist()
+    assert [first[name] for name in ("topic", "licence", "lang")] == [None, None, "en"]
+    assert second["topic"] == "hub"
+    (kept,) = read_pinned("scrub", "preferences").to_pylist()
+    assert (kept["model"], kept["licence"]) == (None, "MIT License")
+    assert read_pin("scrub").facts["findings"] == {"email": 2, "phone": 1}
+
+
 def test_placeholders_start_anew_in_each_conversation(workspace: Path) -> None:
     scrub(workspace, [chat("a", "t@mail.example", "ok"), chat("b", "u@mail.example", "ok")])
     rows = read_pinned("scrub", "conversations").to_pylist()

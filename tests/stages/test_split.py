@@ -143,6 +143,13 @@ def test_a_row_without_a_date_counts_as_the_youngest_and_ids_decide_between_equa
     assert straddlers([item(LONG, "b"), item(LONG, "a")], ["train", "test"]) == {0: "near:test"}
 
 
+def test_a_pair_is_as_old_as_it_is_in_whatever_zone_its_time_is_written() -> None:
+    made = (("a", "2026-01-01T23:30:00-05:00"), ("b", "2026-01-02T09:00:00+09:00"), ("c", "0001-01-01T00:00:00+14:00"))
+    items = [preference_item({**pair(name, LONG), "created_at": moment}, ()) for name, moment in made]
+    assert straddlers(items[:2], ["train", "test"]) == {0: "near:test"}
+    assert straddlers(items[::2], ["train", "test"]) == {0: "near:test"}
+
+
 def test_the_same_meaning_in_other_words_may_not_stand_on_two_sides() -> None:
     assert straddlers([item("abc def", "a"), item("fed cba", "b")], ["train", "test"]) == {1: "near:train"}
 

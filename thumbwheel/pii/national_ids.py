@@ -125,6 +125,18 @@ SSN = re.compile(r"(?<![\w-])([0-9]{3})([- .])([0-9]{2})\2([0-9]{4})(?![\w-])", 
 SSN_WORDS = re.compile(r"\b(?:ssn|social(?: security)?|itin|tax(?:payer)? id)\b", re.IGNORECASE | re.ASCII)
 
 
+BARE_SSN = re.compile(r"(?<![\w-])([0-9]{3})([0-9]{2})([0-9]{4})(?![\w-])", re.ASCII)
+BARE_SSN_NAMES = r"\b(?:ssn|social security|taxpayer id)\b"
+BARE_SSN_WORDS = re.compile(BARE_SSN_NAMES, re.IGNORECASE | re.ASCII)
+
+
+def bare_social_security_numbers(text: str, regions: tuple[str, ...]) -> Spans:
+    """Yield those without dashes, which must be named and possible."""
+    for match in BARE_SSN.finditer(text):
+        if is_named(BARE_SSN_WORDS, text, match.start()) and social_security(*match.groups()):
+            yield match.span()
+
+
 def social_security_numbers(text: str, regions: tuple[str, ...]) -> Spans:
     """Yield US social security and taxpayer numbers: written with dashes and possible, or named."""
     for match in SSN.finditer(text):
@@ -136,5 +148,6 @@ def social_security_numbers(text: str, regions: tuple[str, ...]) -> Spans:
 
 RULES = (
     Rule("ssn", social_security_numbers, (rb"[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}",)),
+    Rule("ssn", bare_social_security_numbers, (rb"[0-9]{9}",), (caseless(BARE_SSN_NAMES),)),
     *(each.rule() for each in IDS),
 )

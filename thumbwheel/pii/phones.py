@@ -26,8 +26,14 @@ NEAR = 40
 """Characters before a number in which words say what it is."""
 BEHIND = 16
 """Characters after it."""
+UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+    r"\uf900-\ufaff"
+)
+"""Letters of scripts without blanks (Thai, Lao, Burmese, Khmer, Kana, Han, Hangul): a number may stand right behind."""
 RUN = re.compile(
-    r"[(+0-9](?=(?:[^0-9A-Za-z]{0,4}[0-9]){6})(?<![\w$€£#/,:=-].)(?<![0-9]\..)(?:(?<=[0-9])|(?=\+?\(?[0-9]))\+?\(?[0-9]{0,14}\)?"
+    rf"[(+0-9](?=(?:[^0-9A-Za-z]{{0,4}}[0-9]){{6}})(?<!(?:[^\W{UNSPACED}]|[$€£#/,-]).)(?<![0-9][.:=].)"
+    r"(?:(?<=[0-9])|(?=\+?\(?[0-9]))\+?\(?[0-9]{0,14}\)?"
     r"(?:(?:[ .\-/]{1,2}|(?<=\))|(?=\())\(?[0-9]{1,12}\)?){0,7}"
     r"(?:[ ,;]{0,2}(?:x|ext\.?|extension)[ :.]{0,2}[0-9]{1,6})?"
     r"(?![A-Za-z0-9_]|[.,:/][0-9]|-[0-9]|[ ]?(?:%|EUR\b|€))",
@@ -45,6 +51,12 @@ WORDS_BEFORE = re.compile(
     r"|handy(?:nummer)?|ruf(?:en|nummer)|durchwahl|t\Sl\Sphone|portable|m\S{1,2}vil|cellulare|celular|telefoon)\b",
     re.IGNORECASE | re.ASCII,
 )
+WORDS_ELSEWHERE = re.compile(
+    r"(?:电话|電話|手机|手機|座机|热线|熱線|传真|傳真|携帯|ケータイ|전화|휴대폰|핸드폰|연락처|โทร|เบอร์|มือถือ"
+    r"|[Тт]ел\b|[Тт]елефон|[Мм]обил|звони|هاتف|جوال|موبايل|تلفون|اتصل|फ़ोन|फ़ोन|फोन|मोबाइल|नंबर"
+    r"|[Ττ]ηλ|[Κκ]ινητ|טלפון|נייד|[Đđ]iện thoại)[^0-9]{0,20}$"
+)
+"""The same beyond Latin letters; nearer, for there words are shorter."""
 WORDS_BEHIND = re.compile(
     r"[\s)\],;:-]{0,3}(?:\(?(?:office|fax|mobile|cell|home|work|desk|tel|phone|landline|direct|handy|whatsapp)\b)",
     re.IGNORECASE | re.ASCII,
@@ -74,7 +86,7 @@ def phones(text: str, regions: tuple[str, ...]) -> Spans:
         if sum(c.isdigit() for c in match.group()) < MIN_DIGITS:
             continue
         before = text[max(0, match.start() - NEAR) : match.start()]
-        if PRODUCT_WORDS.search(before):
+        if PRODUCT_WORDS.search(before) or (before.endswith((":", "=")) and not _may_be_assigned(text, match)):
             continue
         if is_phone(match.group(), partial(_is_named, text, match), regions):
             yield match.span()
@@ -85,8 +97,14 @@ def phones(text: str, regions: tuple[str, ...]) -> Spans:
 def _is_named(text: str, match: re.Match[str]) -> bool:
     """Tell whether a word beside a number speaks of telephones."""
     start, end = match.span()
-    before = WORDS_BEFORE.search(text, max(0, start - NEAR), start)
-    return before is not None or WORDS_BEHIND.match(text, end, end + BEHIND) is not None
+    if WORDS_BEFORE.search(text, max(0, start - NEAR), start) or WORDS_BEHIND.match(text, end, end + BEHIND):
+        return True
+    return WORDS_ELSEWHERE.search(text[max(0, start - NEAR) : start]) is not None
+
+
+def _may_be_assigned(text: str, match: re.Match[str]) -> bool:
+    """Tell whether a number right behind a colon or an equals sign, as any value of a field, may be a telephone's."""
+    return match.group()[0] in "+(" or AMERICAN.fullmatch(match.group()) is not None or _is_named(text, match)
 
 
 MIN_DIGITS, MAX_DIGITS = 7, 15

@@ -183,6 +183,20 @@ def test_a_rule_that_is_off_rules_nothing_out(text: str) -> None:
     assert faults([text], published()) == [None]
 
 
+UNSPACED = [
+    "手順{}では、まず水と食べ物を十分に用意してから自分に合った道を選んでください。",
+    "第{}步：首先准备好足够的水和食物，然后选择一条适合你的路线并且注意安全，不要着急。",
+]
+
+
+@pytest.mark.parametrize("line", UNSPACED)
+def test_long_answers_in_scripts_without_blanks_are_not_taken_for_long_words(line: str) -> None:
+    text = "\n\n".join(line.format(number) for number in range(60))
+    (measured,) = measure_texts([text])
+    assert measured[MEASURES.index("mean_word_length")] > (LIMITS.gopher.max_mean_word_length or 0)
+    assert faults([text], LIMITS) == [None]
+
+
 def test_the_first_broken_rule_is_the_reason_and_carries_what_was_measured() -> None:
     (fault,) = faults(["ok"], LIMITS)
     assert fault == Fault("too_short", 2.0, LIMITS.answer.min_characters)

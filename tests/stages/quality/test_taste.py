@@ -72,6 +72,10 @@ def test_what_is_shown_can_be_written(text: str) -> None:
     assert len(shown.encode()) >= len(text)
 
 
+def test_joiners_are_shown_and_marks_of_direction_are_not() -> None:
+    assert cut("می‌خواهم 👩‍🚀\u202e") == "می‌خواهم 👩‍🚀\ufffd"
+
+
 def test_a_long_text_is_shown_by_its_beginning_and_its_end() -> None:
     shown = cut("a" * 5000 + "b" * 5000)
     assert shown.startswith("aaa")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -136,10 +137,22 @@ def test_every_line_that_is_not_blank_is_a_record_with_its_number(lines: list[by
 
 
 def test_rows_of_a_csv_keep_what_utf8_cannot_hold_as_a_fault() -> None:
-    found = [record.value for record in read_csv(io.BytesIO(b'a,b\n1,2\n\xff,2\n"x\ny",3,4\n'))]
+    found = [record.value for record in read_csv(io.BytesIO(b'a,b\n1,2\n\xff,2\n"x\ny",3\n1,2,\xff\n'))]
 
-    assert [isinstance(value, Fault) for value in found] == [False, True, False]
-    assert found[2] == {"a": "x\ny", "b": "3", None: ["4"]}
+    assert [getattr(value, "reason", None) for value in found] == [None, "encoding", None, "encoding"]
+    assert found[2] == {"a": "x\ny", "b": "3"}
+
+
+def test_a_text_with_a_comma_and_no_quotation_marks_is_a_fault_and_never_half_a_text() -> None:
+    found = [record.value for record in read_csv(io.BytesIO(b"a,b\nHello, world,Hi\n1,2,\n1\n"))]
+
+    assert found[0] == Fault("shape", "3 cells under a heading of 2", '{"a": "Hello", "b": " world", "": ["Hi"]}')
+    assert found[1:] == [{"a": "1", "b": "2"}, {"a": "1", "b": None}]
+
+
+def test_marks_of_quotation_that_do_not_match_are_named_by_their_line() -> None:
+    with pytest.raises(csv.Error, match="line 3: "):
+        list(read_csv(io.BytesIO(b'a,b\n1,2\n"x"y,3\n')))
 
 
 def test_parquet_is_read_row_group_by_row_group_through_a_small_buffer(tmp_path: Path) -> None:
@@ -150,6 +163,26 @@ def test_parquet_is_read_row_group_by_row_group_through_a_small_buffer(tmp_path:
 
     assert [record.row for record in records] == list(range(5000))
     assert records[4999].value == {"n": 4999, "t": "x" * 50}
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (pa.array([0, 1 << 50, 0], pa.timestamp("s")), "content_type"),
+        (pa.array([0, 1 << 60, 0], pa.duration("ms")), "content_type"),
+        (pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"c"]).buffers()), "encoding"),
+    ],
+    ids=["timestamp", "duration", "text"],
+)
+def test_a_value_that_python_cannot_hold_costs_its_row_alone(tmp_path: Path, column: pa.Array, reason: str) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"n": [1, 2, 3], "odd": column}), path)
+    with path.open("rb") as stream:
+        first, broken, last = (record.value for record in read_parquet(stream))
+
+    assert (first["n"], last["n"]) == (1, 3)
+    assert (broken.reason, broken.text) == (reason, '{"n": 2}')
+    assert broken.detail.startswith("odd cannot be read: ")
 
 
 def test_long_rows_of_parquet_are_read_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

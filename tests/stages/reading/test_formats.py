@@ -10,10 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.reading.formats import REASONS, SHAPES, Chat, Misfit, Pair, read_record, shape_of
+from stages.reading.formats import SHAPES, read_record, shape_of
+from stages.reading.messages import REASONS, Chat, Misfit, Pair
 
 USER, ANSWER = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
 HH = "\n\nHuman: a pen?\n\nAssistant: which?\n\nHuman: mine\n\nAssistant: "
+
+
+PEN = {"role": "user", "content": "a pen?"}
+KIND = {"role": "system", "content": "Be kind."}
 
 
 def node(text: str, role: str, *replies: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -40,7 +45,8 @@ def messages(record: Any) -> list[tuple[str, str]]:
         {"instruction": "Hi?", "context": "", "response": "Hello.", "category": "chat"},
         {"prompt": "Hi?", "completion": "Hello."},
         {"prompt": "Below is an instruction.\n\n### Instruction:\nHi?\n\n### Response:\n", "response": "Hello."},
-        {"question": "Hi?", "answer": "Hello."},
+        {"question": "Hi?", "answer": "Hello.", "label": True},
+        {"prompt": [USER], "completion": [ANSWER]},
         {"message_tree_id": "t", "prompt": node("Hi?", "prompter", node("Hello.", "assistant"))},
     ],
 )
@@ -61,6 +67,42 @@ def test_a_system_message_may_stand_first() -> None:
 @pytest.mark.parametrize(
     "record",
     [
+        {"system": "Be kind.", "messages": [USER, ANSWER]},
+        {"system": "Be kind.", "messages": [KIND, USER, ANSWER]},
+        {
+            "system": "Be kind.",
+            "conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}],
+        },
+        {"system": "Be kind.", "instruction": "Hi?", "output": "Hello."},
+        {"system": "Be kind.", "prompt": [USER], "completion": "Hello."},
+    ],
+)
+def test_a_system_message_beside_the_turns_is_not_lost(record: dict[str, Any]) -> None:
+    assert messages(record) == [("system", "Be kind."), ("user", "Hi?"), ("assistant", "Hello.")]
+
+
+def test_a_pairs_system_message_and_the_turns_before_its_prompt_are_not_lost() -> None:
+    sides = [[USER, ANSWER, PEN, {"role": "assistant", "content": reply}] for reply in ("blue", "red")]
+    (pair,) = rows({"system": "Be kind.", "prompt": "a pen?", "chosen": sides[0], "rejected": sides[1]})
+    assert isinstance(pair, Pair)
+    assert pair.prompt == [KIND, USER, ANSWER, PEN]
+
+
+def test_the_history_of_an_instruction_stands_before_it() -> None:
+    record = {"instruction": "And?", "output": "Done.", "history": [["Hi?", "Hello."]]}
+    assert [text for _, text in messages(record)] == ["Hi?", "Hello.", "And?", "Done."]
+
+
+def test_text_that_is_json_is_text() -> None:
+    assert messages({"prompt": '[{"a": 1}]', "completion": "[{}]"}) == [("user", '[{"a": 1}]'), ("assistant", "[{}]")]
+    (pair,) = rows({"prompt": "List.", "chosen": '[{"a": 1}]', "rejected": '[{"b": 1}]'})
+    assert isinstance(pair, Pair)
+    assert pair.chosen == '[{"a": 1}]'
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
         {"prompt": "a pen?", "chosen": "blue", "rejected": "red"},
         {"prompt": [{"role": "user", "content": "a pen?"}], "chosen": "blue", "rejected": "red"},
         {
@@ -68,6 +110,9 @@ def test_a_system_message_may_stand_first() -> None:
             "rejected": [{"role": "user", "content": "a pen?"}, {"role": "assistant", "content": "red"}],
         },
         {"chosen": "\n\nHuman: a pen?\n\nAssistant: blue", "rejected": "\n\nHuman: a pen?\n\nAssistant: red"},
+        {"question": "a pen?", "chosen": "blue", "rejected": "red"},
+        {"instruction": "a pen?", "input": "", "chosen": "blue", "rejected": "red"},
+        {"prompt": "a pen?", "chosen": [PEN, {"role": "assistant", "content": "blue"}], "rejected": "red"},
     ],
 )
 def test_every_way_of_writing_a_pair_gives_the_same_pair(record: dict[str, Any]) -> None:
@@ -131,6 +176,11 @@ def test_deleted_replies_are_passed_over() -> None:
         ({"prompt": "x", "chosen": "one", "rejected": None}, "no_answer"),
         ({"chosen": "one", "rejected": "two"}, "shape"),
         ({"chosen": HH + "one", "rejected": "\n\nHuman: other\n\nAssistant: two"}, "shape"),
+        ({"prompt": "other?", "chosen": [PEN, ANSWER], "rejected": "two"}, "shape"),
+        ({"prompt": "a pen?", "chosen": [PEN, ANSWER], "rejected": [USER, ANSWER]}, "shape"),
+        ({"prompt": "x", "completion": "y", "label": False}, "disliked"),
+        ({"instruction": "x", "output": "y", "history": [["alone"]]}, "shape"),
+        ({"messages": [USER, ANSWER], "system": {"os": "linux"}}, "content_type"),
         ({"message_tree_id": "t", "prompt": node("Hi?", "prompter")}, "no_answer"),
     ],
 )
@@ -148,6 +198,7 @@ def test_a_format_that_is_asked_for_is_used_whatever_the_keys() -> None:
 
 
 WORDS = "messages conversations role content from value instruction output prompt chosen rejected text replies rank"
+WORDS += " system history label question"
 KEYS = st.sampled_from(WORDS.split())
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8) | st.sampled_from(["user", "gpt"]),

@@ -27,11 +27,14 @@ ODD = st.sampled_from(
 TEXT = st.text(max_size=8) | st.lists(ODD | st.just("### Response:"), max_size=4).map("".join) | st.none() | st.just(7)
 ROLE = st.sampled_from(["user", "assistant", "system", "human", "gpt", "Human", "tool", None, 7])
 TURN = st.fixed_dictionaries({"role": ROLE, "content": TEXT}) | st.fixed_dictionaries({"from": ROLE, "value": TEXT})
+ODDS = st.sampled_from([None, True, False, [], [["a", "b"]], "a"])
 SHAPED = st.one_of(
-    st.fixed_dictionaries({"prompt": TEXT, "completion": TEXT}, optional={"system": TEXT, "answer": TEXT}),
-    st.fixed_dictionaries({"instruction": TEXT, "output": TEXT}, optional={"input": TEXT, "context": TEXT}),
-    st.fixed_dictionaries({"messages": st.lists(TURN, max_size=4)}),
-    st.fixed_dictionaries({"conversations": st.lists(TURN, max_size=4)}),
+    st.fixed_dictionaries(
+        {"prompt": TEXT, "completion": TEXT}, optional={"system": TEXT, "label": ODDS, "answer": TEXT}
+    ),
+    st.fixed_dictionaries({"instruction": TEXT, "output": TEXT}, optional={"input": TEXT, "history": ODDS}),
+    st.fixed_dictionaries({"messages": st.lists(TURN, max_size=4)}, optional={"system": TEXT}),
+    st.fixed_dictionaries({"conversations": st.lists(TURN, max_size=4)}, optional={"system": TEXT}),
 )
 FORMATS = st.sampled_from(["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference"])
 PLAIN = [

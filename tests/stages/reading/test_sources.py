@@ -61,6 +61,19 @@ def test_a_data_set_of_the_hub_is_listed_by_its_commit(workspace: Path, hub: Pat
     assert {len(file["sha256"]) for file in found} == {64}
 
 
+def test_what_a_data_set_of_the_hub_says_of_itself_is_no_data_unless_it_is_named(workspace: Path, hub: Path) -> None:
+    for name in ("dataset_infos.json", "data/state.json", ".cache/x.jsonl", "__old__/x.jsonl"):
+        path = hub / "snapshots" / COMMIT / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{\n"default": {}\n}')
+
+    assert [file["uri"].rpartition("/")[2] for file in list_files(source("hf://owner/chats"))] == [
+        "train.parquet",
+        "extra.jsonl",
+    ]
+    assert len(list_files(source("hf://owner/chats/data/state.json"))) == 1
+
+
 @pytest.mark.parametrize("path", ["/data/*.parquet", "/data", "/data/train.parquet"])
 def test_files_of_a_data_set_can_be_picked(workspace: Path, hub: Path, path: str) -> None:
     assert values(f"hf://owner/chats{path}") == ROWS

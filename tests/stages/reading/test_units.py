@@ -144,6 +144,30 @@ def test_a_corrupt_file_keeps_nothing(workspace: Path) -> None:
     assert [path for path in kept().iterdir() if not path.name.endswith(".part")] == []
 
 
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is other", "goes"])
+def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_of_it_kept(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path = workspace / "a.jsonl"
+    write(path, 50)
+    original = sources.read
+
+    def read(file: sources.File) -> Iterator[Record]:
+        records = original(file)
+        yield next(records)
+        if change == "goes":
+            path.unlink()
+        else:
+            write(path, {"grows": 60, "shrinks": 20, "is other": 50}[change], first=7)
+        yield from records
+
+    monkeypatch.setattr(sources, "read", read)
+    with pytest.raises(SourceError, match=r"'a\.jsonl' changed while it was read; look again"):
+        take_in(units_here())
+
+    assert list(kept().iterdir()) == []
+
+
 def test_only_what_is_long_unused_is_cleared(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(workspace / "a.jsonl", 1)
     (taken,) = take_in(units_here())

@@ -31,6 +31,11 @@ def test_fewer_different_rows_than_topics_make_fewer_topics() -> None:
 def test_names_come_from_what_users_say_without_stop_words_numbers_and_short_words() -> None:
     assert name_topics(np.array([0]), 1, corpus("The valve is ok, 2024 valves: the VALVE!"), 2) == ["valve, valves"]
     assert name_topics(np.array([0]), 1, corpus("?"), 2) == [""]
+    assert name_topics(np.array([0]), 1, corpus(f"{'x' * 900} {'x' * 900} tap"), 2) == ["tap"]
+
+
+def test_single_letters_name_a_topic_that_has_no_other_words() -> None:
+    assert name_topics(np.array([0]), 1, corpus("水阀，水a"), 2) == ["水, 阀"]
 
 
 def test_coverage_counts_what_is_kept_and_names_the_sides_that_a_large_topic_lacks() -> None:
