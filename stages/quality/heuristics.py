@@ -222,14 +222,20 @@ def judge_measures(values: np.ndarray, params: HeuristicParams) -> list[Fault | 
     """Return the first rule that each row of measures breaks, or None."""
     import numpy as np
 
-    found: list[Fault | None] = [None] * len(values)
-    for rule, limit, enough in active(params):
+    rules = list(active(params))
+    broken = np.full(len(values), len(rules))
+    for k, (rule, limit, enough) in reversed(list(enumerate(rules))):
         measured = values[:, MEASURES.index(rule.measure)]
         over = measured > limit if rule.limit.startswith("max_") else measured < limit
         if rule.enough:
             over &= values[:, MEASURES.index(rule.enough)] >= enough
-        for i in np.flatnonzero(over):
-            found[i] = found[i] or Fault(rule.reason, float(measured[i]), limit)
+        broken[over] = k
+    columns = np.array([MEASURES.index(rule.measure) for rule, *_ in rules], np.int64)
+    found: list[Fault | None] = [None] * len(values)
+    rows = np.flatnonzero(broken < len(rules))
+    measured = values[rows, columns[broken[rows]]]
+    for i, k, value in zip(rows.tolist(), broken[rows].tolist(), measured.tolist(), strict=True):
+        found[i] = Fault(rules[k][0].reason, value, rules[k][1])
     return found
 
 
