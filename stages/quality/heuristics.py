@@ -220,23 +220,27 @@ def measure_texts(texts: Sequence[str]) -> np.ndarray:
 
 def judge_measures(values: np.ndarray, params: HeuristicParams) -> list[Fault | None]:
     """Return the first rule that each row of measures breaks, or None."""
+    rules, broken = list(active(params)), broken_rules(values, params)
+    found: list[Fault | None] = [None] * len(values)
+    for row in (broken < len(rules)).nonzero()[0].tolist():
+        rule, limit, _ = rules[broken[row]]
+        found[row] = Fault(rule.reason, float(values[row, MEASURES.index(rule.measure)]), limit)
+    return found
+
+
+def broken_rules(values: np.ndarray, params: HeuristicParams) -> np.ndarray:
+    """Return the place among the active rules of the first that each row of measures breaks, or their number."""
     import numpy as np
 
     rules = list(active(params))
     broken = np.full(len(values), len(rules))
-    for k, (rule, limit, enough) in reversed(list(enumerate(rules))):
+    for place, (rule, limit, enough) in reversed(list(enumerate(rules))):
         measured = values[:, MEASURES.index(rule.measure)]
         over = measured > limit if rule.limit.startswith("max_") else measured < limit
         if rule.enough:
             over &= values[:, MEASURES.index(rule.enough)] >= enough
-        broken[over] = k
-    columns = np.array([MEASURES.index(rule.measure) for rule, *_ in rules], np.int64)
-    found: list[Fault | None] = [None] * len(values)
-    rows = np.flatnonzero(broken < len(rules))
-    measured = values[rows, columns[broken[rows]]]
-    for i, k, value in zip(rows.tolist(), broken[rows].tolist(), measured.tolist(), strict=True):
-        found[i] = Fault(rules[k][0].reason, value, rules[k][1])
-    return found
+        broken[over] = place
+    return broken
 
 
 def active(params: HeuristicParams) -> Iterator[tuple[Rule, float, int]]:

@@ -117,8 +117,7 @@ def measure_one(
     gram_measures(text, words, groups, out[OF_GRAMS:])
     for k in range(OF_GRAMS, OF_C4):
         out[k] = share(out[k], length)
-    phrased = length < len(data) or may_hold_phrase(data)
-    c4_measures(text, length, rules, bare, phrased, tally, out[OF_C4:])
+    c4_measures(text, length, rules, bare, may_hold_phrase(data), tally, out[OF_C4:])
     fineweb_measures(text, length, words, rules.flags, lines, copies, out[OF_FINEWEB:])
 
 

@@ -171,10 +171,11 @@ def stands_at(cp: np.ndarray, at: int, end: int, phrase: np.ndarray, any_case: b
 
 @inlined
 def may_hold_phrase(data: np.ndarray) -> bool:
-    """False for ASCII that holds no phrase, by four characters of each: "java", "m ip", "f us", "ivac", "kie"."""
+    """False for UTF-8 that holds no phrase: by "java", "m ip", "f us", "ivac", "kie", and by the sign of kelvins."""
     some = False
     for i in range(len(data) - 3):
         a, b, c, d = data[i] | 32, data[i + 1] | 32, data[i + 2] | 32, data[i + 3] | 32
-        some |= (a == 106) & (c == 118) | (a == 109) & (b == 32) & (d == 112) | (a == 102) & (b == 32) & (c == 117)
-        some |= (a == 105) & (b == 118) & (d == 99) | (a == 107) & (b == 105) & (c == 101)
+        some |= (a == 106) & (b == 97) & (c == 118) & (d == 97) | (a == 109) & (b == 32) & (c == 105) & (d == 112)
+        some |= (a == 102) & (b == 32) & (c == 117) & (d == 115) | (a == 105) & (b == 118) & (c == 97) & (d == 99)
+        some |= (a == 107) & (b == 105) & (c == 101) | (a == 164) & (b == 170)
     return some

@@ -17,9 +17,10 @@ from stages.quality.affix_kernel import SPREAD, hashed, infix_length, prefix_len
 from stages.quality.characters import AFFIX, LETTER, PUNCTUATION, SENTENCE_END, SPACE, SYMBOL
 from stages.quality.compiled_kernel import compiled, inlined
 from stages.quality.english import LONGEST, marked_cases, rules
+from stages.quality.measures import STOP_WORDS
 
 SLOTS = 8192
-SIEVE_BITS = 16
+KNOWN_BITS, MAY_BE_CASE = 15, 255
 REAL, ALPHABETIC, MARKS, CLOSES = 1, 2, 4, 8
 """Of a word: it is no mere symbol, holds a letter, is all punctuation, is a mark that closes a sentence."""
 
@@ -34,8 +35,8 @@ class Rules(NamedTuple):
     """Of the case in a slot: whether it holds marks, the number of its pieces, their lengths; shape (SLOTS, 8)."""
     units: np.ndarray
     """Sorted hashes of units."""
-    sieve: np.ndarray
-    """A bit at the place of each special case's hash, so that most other words are told from them; uint64."""
+    known: np.ndarray
+    """At the places of their hashes, what a word may be: a special case, or a stop word by its number; uint8."""
 
 
 class Text(NamedTuple):
@@ -80,22 +81,22 @@ def tables() -> Rules:
         keys[slot] = key
         cases[slot, : 2 + len(lengths)] = [text in marked_cases(), len(lengths), *lengths]
     units = np.array(sorted(text_hash(map(ord, unit)) for unit in rules()["units"]), np.uint64)
-    return Rules(characters.table(), keys, cases, units, sieve(keys[keys != 0]))
+    return Rules(characters.table(), keys, cases, units, known_words(keys[keys != 0]))
 
 
-def sieve(keys: np.ndarray) -> np.ndarray:
-    """Return bits at the keys' places."""
-    places = keys * np.uint64(SPREAD) >> np.uint64(64 - SIEVE_BITS)
-    bits = np.zeros(2**SIEVE_BITS // 64, np.uint64)
-    np.bitwise_or.at(bits, places >> np.uint64(6), np.uint64(1) << (places & np.uint64(63)))
-    return bits
+def known_words(cases: np.ndarray) -> np.ndarray:
+    """Return `Rules.known` of the hashes of special cases; where a stop word falls together with one, the case."""
+    known = np.zeros(2**KNOWN_BITS, np.uint8)
+    for i, word in enumerate(STOP_WORDS, 1):
+        known[text_hash(map(ord, word)) * SPREAD % 2**64 >> (64 - KNOWN_BITS)] = i
+    known[cases * np.uint64(SPREAD) >> np.uint64(64 - KNOWN_BITS)] = MAY_BE_CASE
+    return known
 
 
 @inlined
-def may_be_case(key: np.uint64, sieve: np.ndarray) -> bool:
-    """False for a hash that is no special case's."""
-    place = key * np.uint64(SPREAD) >> np.uint64(64 - SIEVE_BITS)
-    return sieve[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1) != 0
+def known_word(key: np.uint64, known: np.ndarray) -> int:
+    """Return `MAY_BE_CASE`, the number of the stop word that a word may be, or 0."""
+    return np.int64(known[key * np.uint64(SPREAD) >> np.uint64(64 - KNOWN_BITS)])
 
 
 @inlined
@@ -104,7 +105,7 @@ def case_of(cp: np.ndarray, begin: int, end: int, rules: Rules) -> np.int64 | in
     if not 0 < end - begin <= LONGEST:
         return -1
     key = hashed(cp, begin, end)
-    return find_case(key, rules.keys) if may_be_case(key, rules.sieve) else -1
+    return find_case(key, rules.keys) if known_word(key, rules.known) == MAY_BE_CASE else -1
 
 
 @compiled
