@@ -31,8 +31,8 @@ ALPHA, ALPHA_LOWER, ALPHA_UPPER, ICON, PREFIX, SUFFIX, QUOTE, BEFORE_DOT, SENTEN
 """spaCy's classes."""
 MONEY, UNIT_END, AFFIX = (1 << i for i in range(23, 26))
 """A currency's sign; what a unit ends with; what a chunk must hold for any affix or infix to be found in it."""
-LATIN, CONSONANT, BRACKET, BRACE = (1 << i for i in range(26, 30))
-"""A letter from a to z, small or capital; one of them that is no vowel; "[" and "{"."""
+LATIN, BRACKET, BRACE, CONSONANT = 1 << 26, 1 << 27, 1 << 28, 1 << 31
+"""A letter from a to z, small or capital; "[" and "{"; such a letter that is no vowel."""
 
 ASSIGNED = ((0, 0x33480), (0xE0000, 0xE01F0))
 """All code points of this Python's Unicode but the private ones, which are nothing of the above."""

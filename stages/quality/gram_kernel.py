@@ -19,18 +19,18 @@ class Groups(NamedTuple):
     keys: np.ndarray
     """uint64."""
     first: np.ndarray
-    """Where each key stands first; int32."""
+    """Where each key stands first; uint32."""
     counts: np.ndarray
     """How often, at that place; int32."""
     heads: np.ndarray
-    """Open addressing: where a key stands first, plus one, 0 for none; int32, two to four times as long."""
+    """Open addressing: where a key stands first, plus one, 0 for none; uint32, four to eight times as long."""
 
 
 def groups_room(size: int) -> Groups:
     """Return room for `size` keys."""
     length = max(size, 1)
-    heads = np.zeros(2 ** (2 * length).bit_length(), np.int32)
-    return Groups(np.empty(length, np.uint64), np.empty(length, np.int32), np.empty(length, np.int32), heads)
+    heads = np.zeros(2 ** (4 * length).bit_length(), np.uint32)
+    return Groups(np.empty(length, np.uint64), np.empty(length, np.uint32), np.empty(length, np.int32), heads)
 
 
 @inlined
@@ -43,19 +43,21 @@ def joined(key: np.uint64, other: np.uint64) -> np.uint64:
 def group(room: Groups, size: int) -> int:
     """Put the first `size` keys together; return how many occurred before."""
     bits = 1
-    while (1 << bits) < 2 * size:
+    while (1 << bits) < 4 * size:
         bits += 1
     mask, shift, again = np.uint64((1 << bits) - 1), np.uint64(64 - bits), 0
     room.heads[: 1 << bits] = 0
     for i in range(size):
         key = room.keys[i]
         slot = (key * np.uint64(SPREAD)) >> shift
-        while room.heads[slot] and room.keys[room.heads[slot] - 1] != key:
+        head = np.uint64(room.heads[slot])
+        while head != 0 and room.keys[head - np.uint64(1)] != key:
             slot = (slot + np.uint64(1)) & mask
-        first = room.heads[slot] - 1
-        if first < 0:
+            head = np.uint64(room.heads[slot])
+        if head == 0:
             room.heads[slot], room.first[i], room.counts[i] = i + 1, i, 1
         else:
+            first = head - np.uint64(1)
             again += 1
             room.first[i], room.counts[i] = first, 0
             room.counts[first] += 1
@@ -88,10 +90,10 @@ def gram_measures(text: Text, words: int, room: Groups, out: np.ndarray) -> None
 @compiled
 def lengthen(ids: np.ndarray, n: int, words: int, room: Groups, spots: np.ndarray, count: int) -> int:
     """Keep the spots where a run of `n` + 1 words may be repeated, with the keys of those runs; return how many."""
-    kept = 0
+    kept, repeated = 0, is_repeated(room, 0)
     for j in range(count - 1):
-        spot = spots[j]
-        if is_repeated(room, j) and is_repeated(room, j + 1) and spots[j + 1] == spot + 1 and spot + n < words:
+        spot, before, repeated = spots[j], repeated, is_repeated(room, j + 1)
+        if before and repeated and spots[j + 1] == spot + 1 and spot + n < words:
             spots[kept] = spot
             room.keys[kept] = joined(room.keys[j], ids[spot + n])
             kept += 1

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from stages.quality.affix_kernel import PRIME
-from stages.quality.characters import WORD
+from stages.quality.characters import CONSONANT, LATIN, WORD
 from stages.quality.compiled_kernel import compiled
 
 KELVIN, SMALL_K = 0x212A, ord("k")
-CONSONANT = np.array([chr(c) in "bcdfghjklmnpqrstvwxz" for c in range(128)])
 DOTTED_I = 0x130
 """Its small form is an i and a dot above, and there a Latin word ends."""
 LATIN_LETTERS = CONSONANTS = 4
@@ -36,17 +35,16 @@ def plain_words(
 
 
 @compiled
-def latin_words(cp: np.ndarray, begin: int, end: int) -> tuple[int, int]:
+def latin_words(cp: np.ndarray, begin: int, end: int, flags: np.ndarray) -> tuple[int, int]:
     """Return how many words of at least four Latin letters there are, and how many hold four consonants in a row."""
     words = hard = run = consonants = most = 0
-    for i in range(begin, end + 1):
-        c = lowered(cp[i]) if i < end else 0
-        letter = 97 <= c <= 122 or c == DOTTED_I
-        if letter:
-            run += 1
-            consonants = consonants + 1 if c < 128 and CONSONANT[c] else 0
-            most = max(most, consonants)
-        if not letter or c == DOTTED_I:
+    for i in range(begin, end):
+        c, bits = cp[i], flags[cp[i]]
+        letter = bits & LATIN != 0 or c in (KELVIN, DOTTED_I)
+        consonants = consonants + 1 if bits & CONSONANT or c == KELVIN else 0
+        most = max(most, consonants)
+        run += letter
+        if not letter or c == DOTTED_I or i + 1 == end:
             words += run >= LATIN_LETTERS
             hard += run >= LATIN_LETTERS and most >= CONSONANTS
             run = consonants = most = 0

@@ -43,6 +43,9 @@ from stages.quality.word_kernel import (
 
 HASH = ord("#")
 CONSONANT_BIT = CONSONANT.bit_length() - 1
+"""The highest, so that a shift leaves it alone."""
+INVERSE = pow(PRIME, -1, 2**64)
+"""Takes the last character out of a hash."""
 MASKED = 64
 """Characters of the longest chunk whose consonants are known."""
 STOPS = np.array([0, *(text_hash(map(ord, word)) for word in STOP_WORDS)], np.uint64)
@@ -62,8 +65,7 @@ class Chunk(NamedTuple):
     all_before: int
     """Bits that every one has, and every one but the last."""
     key: np.uint64
-    key_before: np.uint64
-    """Their hash, and that of all but the last."""
+    """Their hash."""
     consonants: np.uint64
     """Which of the last 64 are Latin consonants."""
 
@@ -72,19 +74,19 @@ class Chunk(NamedTuple):
 def scan(text: Text, length: int, rules: Rules, folds: np.ndarray, tally: np.ndarray) -> None:
     """Write a text's words, plain words and ends of lines, and `tally`; behind the text stands a space."""
     tally[:] = 0
-    begin, latin, chunk = 0, 0, no_characters()
-    for i in range(length + 1):
-        c = text.cp[i]
-        bits = np.int64(rules.flags[c])
-        if not bits & SPACE:
-            chunk = lengthened(chunk, c, bits)
-            continue
-        if begin < i:
-            latin += end_chunk(text, begin, i, chunk, rules, folds, tally)
-            chunk = no_characters()
-        begin = i + 1
+    at, latin = np.uint64(0), 0
+    while at <= np.uint64(length):
+        begin, chunk = at, no_characters()
+        bits = np.int64(rules.flags[text.cp[at]])
+        while not bits & SPACE:
+            chunk = lengthened(chunk, text.cp[at], bits)
+            at += np.uint64(1)
+            bits = np.int64(rules.flags[text.cp[at]])
+        if begin < at:
+            latin += end_chunk(text, np.int64(begin), np.int64(at), chunk, rules, folds, tally)
         if bits & LINE_END:
-            end_line(text, i, tally)
+            end_line(text, np.int64(at), tally)
+        at += np.uint64(1)
     end_line(text, length, tally)
     tally[LINE_ENDS] -= 1
     for count in (VISIBLE, LETTERS, REAL_CHARACTERS):
@@ -95,14 +97,14 @@ def scan(text: Text, length: int, rules: Rules, folds: np.ndarray, tally: np.nda
 
 @inlined
 def no_characters() -> Chunk:
-    return Chunk(0, -1, -1, np.uint64(0), np.uint64(0), np.uint64(0))
+    return Chunk(0, -1, -1, np.uint64(0), np.uint64(0))
 
 
 @inlined
 def lengthened(chunk: Chunk, c: int, bits: int) -> Chunk:
     key = chunk.key * np.uint64(PRIME) + np.uint64(c) + np.uint64(1)
-    consonants = chunk.consonants << np.uint64(1) | np.uint64(bits >> CONSONANT_BIT & 1)
-    return Chunk(chunk.some | bits, chunk.every & bits, chunk.every, key, chunk.key, consonants)
+    consonants = chunk.consonants << np.uint64(1) | np.uint64(bits >> CONSONANT_BIT)
+    return Chunk(chunk.some | bits, chunk.every & bits, chunk.every, key, consonants)
 
 
 @inlined
@@ -123,7 +125,8 @@ def end_chunk(
         if known < MAY_BE_CASE:
             return add_latin(text, begin, end, chunk.key, known, chunk.consonants, chunk.some, tally)
     elif chunk.all_before & LATIN and 1 < end - begin <= MASKED and parts(text.cp, end, rules.flags):
-        known, key = known_word(chunk.key_before, rules.known), chunk.key_before
+        key = (chunk.key - np.uint64(1) - np.uint64(text.cp[end - 1])) * np.uint64(INVERSE)
+        known = known_word(key, rules.known)
         if known < MAY_BE_CASE and known_word(chunk.key, rules.known) < MAY_BE_CASE:
             add_latin(text, begin, end - 1, key, known, chunk.consonants >> np.uint64(1), chunk.some, tally)
             add_mark(text, end - 1, rules.flags, tally)
@@ -146,11 +149,11 @@ def add_latin(
     text: Text, begin: int, end: int, key: np.uint64, known: int, consonants: np.uint64, some: int, tally: np.ndarray
 ) -> int:
     """Add a word of Latin letters, which is a plain word too; return how many there are."""
-    word, plain = tally[WORDS], tally[PLAIN_WORDS]
+    word, plain = np.uint64(tally[WORDS]), np.uint64(tally[PLAIN_WORDS])
     text.begins[word], text.ends[word], text.ids[word], text.kinds[word] = begin, end, key, REAL | ALPHABETIC
     text.plain[plain] = small_hash(text.cp, begin, end, tally) if some & UPPER else key
-    tally[WORDS], tally[PLAIN_WORDS] = word + 1, plain + 1
-    tally[LATIN_CHUNKS] += 1
+    for count in (WORDS, PLAIN_WORDS, LATIN_CHUNKS):
+        tally[count] += 1
     tally[STOPS_SEEN] |= (STOPS[known] == key) << known
     pairs = consonants & consonants >> np.uint64(1)
     tally[LATIN_WORDS] += end - begin >= LATIN_LETTERS
@@ -199,11 +202,12 @@ def add_other(text: Text, begin: int, end: int, some: int, rules: Rules, folds: 
         text.ids[word] = hashed(text.cp, start, stop)
         text.kinds[word] = word_kind(text.cp, start, stop, rules.flags)
         count_word(stop - start, text.kinds[word], tally)
-        for k in range(1, len(STOPS)):
-            tally[STOPS_SEEN] |= (STOPS[k] == text.ids[word]) << k
+        if stop - start < 5:
+            for k in range(1, len(STOPS)):
+                tally[STOPS_SEEN] |= (STOPS[k] == text.ids[word]) << k
     tally[PLAIN_WORDS] = plain_words(text.cp, begin, end, rules.flags, folds, text.plain, tally[PLAIN_WORDS])
     if some & LETTER:
-        words, hard = latin_words(text.cp, begin, end)
+        words, hard = latin_words(text.cp, begin, end, rules.flags)
         tally[LATIN_WORDS] += words
         tally[UNPRONOUNCEABLE] += hard
     count_characters(text.cp, begin, end, rules.flags, tally)
