@@ -24,7 +24,7 @@ from benchmarks.datatrove_filters import FILTERS
 from benchmarks.english_rules import REQUIREMENTS
 from benchmarks.measure import alternate, machine, markdown, measure, peer_python
 from benchmarks.public_data import public_data
-from stages.quality.heuristics import HeuristicParams, judge_measures, measure_texts
+from stages.quality.heuristics import HeuristicParams, active, broken_rules, measure_texts, slabs
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "benchmarks" / "published_limits.yaml"
@@ -94,9 +94,14 @@ def compare(name: str, ours: Sequence[str | None], theirs: Sequence[str | None])
 
 def verdicts(texts: Sequence[str]) -> dict[str, list[str | None]]:
     """Return why each of the four filters drops each text at the published limits, by the kernel."""
-    values = measure_texts(texts)
-    found = {name: judge_measures(values, published(name)) for name in FILTERS}
-    return {name: [fault.reason if fault else None for fault in faults] for name, faults in found.items()}
+    found: dict[str, list[str | None]] = {name: [] for name in FILTERS}
+    limits = {name: published(name) for name in FILTERS}
+    for slab in slabs(texts):
+        values = measure_texts(slab)
+        for name, params in limits.items():
+            reasons = [*(rule.reason for rule, *_ in active(params)), None]
+            found[name] += [reasons[place] for place in broken_rules(values, params).tolist()]
+    return found
 
 
 def published(*families: str) -> HeuristicParams:

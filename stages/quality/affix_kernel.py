@@ -1,6 +1,6 @@
 """The kernels that find marks to split a word at: before it, behind it, within; `english` has them as patterns.
 
-Texts are int32 arrays of code points, `flags` is the table of `stages.quality.characters`, positions are half open.
+Texts are uint32 arrays of code points, `flags` is the table of `stages.quality.characters`, positions are half open.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from stages.quality.characters import (
     SUFFIX,
     UNIT_END,
 )
-from stages.quality.compiled_kernel import compiled
+from stages.quality.compiled_kernel import compiled, inlined
 from stages.quality.english import rules
 
 PRIME = 0x100000001B3
+SPREAD = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: spreads keys over a table (Knuth, vol. 3, section 6.4)."""
 LONGEST_UNIT = max(map(len, rules()["units"]))
 DOT, COMMA, COLON, SLASH, PLUS, HYPHEN, DOLLAR, STAR, CARET, LESS, EQUAL, MORE = (ord(c) for c in ".,:/+-$*^<=>")
 EN_DASH, EM_DASH, TILDE, ELLIPSIS, DEGREE, APOSTROPHE, QUOTE_RIGHT = (ord(c) for c in "–—~…°'’")
@@ -42,7 +44,7 @@ def text_hash(codes: Iterable[int]) -> int:
     return key or 1
 
 
-@compiled
+@inlined
 def hashed(cp: np.ndarray, begin: int, end: int) -> np.uint64:
     key = np.uint64(0)
     for i in range(begin, end):
@@ -50,12 +52,12 @@ def hashed(cp: np.ndarray, begin: int, end: int) -> np.uint64:
     return key if key != 0 else np.uint64(1)
 
 
-@compiled
+@inlined
 def is_digit(c: int) -> bool:
     return ZERO <= c <= NINE
 
 
-@compiled
+@inlined
 def run_of(cp: np.ndarray, at: int, end: int, c: int) -> int:
     """Return how many times `c` stands from `at` on."""
     i = at
@@ -64,7 +66,7 @@ def run_of(cp: np.ndarray, at: int, end: int, c: int) -> int:
     return i - at
 
 
-@compiled
+@inlined
 def prefix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray) -> int:
     c = cp[begin]
     if flags[c] & (PREFIX | ICON | MONEY):
@@ -77,7 +79,7 @@ def prefix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray) -> in
     return foreign_dollar(cp, begin, end)
 
 
-@compiled
+@inlined
 def foreign_dollar(cp: np.ndarray, begin: int, end: int) -> int:
     """Return the length of "US$", "C$" or "A$" at `begin`, or 0."""
     if begin + 1 < end and cp[begin + 1] == DOLLAR and cp[begin] in (CAPITAL_A, CAPITAL_C):
@@ -87,7 +89,7 @@ def foreign_dollar(cp: np.ndarray, begin: int, end: int) -> int:
     return 0
 
 
-@compiled
+@inlined
 def suffix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray, units: np.ndarray) -> int:
     if begin >= end:
         return 0
@@ -145,7 +147,7 @@ def measure_suffix(cp: np.ndarray, begin: int, end: int, flags: np.ndarray, unit
     return 0
 
 
-@compiled
+@inlined
 def infix_length(cp: np.ndarray, at: int, begin: int, end: int, flags: np.ndarray) -> int:
     c = cp[at]
     if c == ELLIPSIS or flags[c] & ICON:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
+from string import ascii_letters
 from typing import TYPE_CHECKING
 
 from stages.quality.english import rules
@@ -30,6 +31,8 @@ ALPHA, ALPHA_LOWER, ALPHA_UPPER, ICON, PREFIX, SUFFIX, QUOTE, BEFORE_DOT, SENTEN
 """spaCy's classes."""
 MONEY, UNIT_END, AFFIX = (1 << i for i in range(23, 26))
 """A currency's sign; what a unit ends with; what a chunk must hold for any affix or infix to be found in it."""
+LATIN, BRACKET, BRACE, CONSONANT = 1 << 26, 1 << 27, 1 << 28, 1 << 31
+"""A letter from a to z, small or capital; "[" and "{"; such a letter that is no vowel."""
 
 ASSIGNED = ((0, 0x33480), (0xE0000, 0xE01F0))
 """All code points of this Python's Unicode but the private ones, which are nothing of the above."""
@@ -42,9 +45,9 @@ def table() -> np.ndarray:
 
     bits = np.zeros(sys.maxunicode + 1, np.uint32)
     for first, last in ASSIGNED:
-        codes = range(first, last)
-        for bit, holds in _tests().items():
-            bits[first:last] |= np.fromiter((bit if holds(chr(code)) else 0 for code in codes), np.uint32, len(codes))
+        bits[first:last] = _classes(first, last)
+    for bit, marks in _marks().items():
+        bits[[ord(mark) for mark in marks]] |= np.uint32(bit)
     for bit, name in _named().items():
         for first, last in rules()[name]:
             bits[first : last + 1] |= np.uint32(bit)
@@ -52,22 +55,36 @@ def table() -> np.ndarray:
     return bits
 
 
-def _tests() -> dict[int, Callable[[str], bool]]:
-    category = unicodedata.category
+def _classes(first: int, last: int) -> np.ndarray:
+    """Return the bits of code points by `str` and `unicodedata`."""
+    import numpy as np
+
+    each = np.arange(first, last, dtype=np.uint32).view("U1")
+    category = np.array([unicodedata.category(chr(code))[0] for code in range(first, last)])
+    holds = {
+        SPACE: np.strings.isspace(each),
+        LETTER: np.strings.isalpha(each),
+        WORD: np.strings.isalnum(each) | (each == "_"),
+        ALNUM: np.strings.isalnum(each),
+        UPPER: np.strings.isupper(each),
+        MARK: category == "M",
+        PUNCTUATION: category == "P",
+    }
+    return sum((each.astype(np.uint32) * np.uint32(bit) for bit, each in holds.items()), np.uint32(0))
+
+
+def _marks() -> dict[int, Iterable[str]]:
     return {
-        SPACE: str.isspace,
-        LETTER: str.isalpha,
-        WORD: lambda c: c.isalnum() or c == "_",
-        ALNUM: str.isalnum,
-        UPPER: str.isupper,
-        MARK: lambda c: category(c)[0] == "M",
-        PUNCTUATION: lambda c: category(c)[0] == "P",
-        PROSE: PROSE_MARKS.__contains__,
-        CLOSE: TERMINALS.__contains__,
-        LINE_END: LINE_ENDS.__contains__,
-        MONEY: frozenset(rules()["currency"]).__contains__,
-        UNIT_END: frozenset(unit[-1] for unit in rules()["units"]).__contains__,
-        AFFIX: frozenset("0123456789.,:<>=/+-*^~–—…°§%'’$").__contains__,
+        PROSE: PROSE_MARKS,
+        CLOSE: TERMINALS,
+        LINE_END: LINE_ENDS,
+        MONEY: [sign for sign in rules()["currency"] if len(sign) == 1],
+        UNIT_END: [unit[-1] for unit in rules()["units"]],
+        AFFIX: "0123456789.,:<>=/+-*^~–—…°§%'’$",
+        LATIN: ascii_letters,
+        CONSONANT: set(ascii_letters).difference("aeiouyAEIOUY"),
+        BRACKET: "[",
+        BRACE: "{",
     }
 
 
@@ -97,4 +114,5 @@ def folds() -> np.ndarray:
     """Return the code point of each code point's lower case, as `fold` has it; shape (0x1E944,), int32."""
     import numpy as np
 
-    return np.fromiter((ord(fold(chr(code))) for code in range(0x1E944)), np.int32)
+    small = fold("".join(map(chr, range(0x1E944))))
+    return np.frombuffer(small.encode("utf-32-le", "surrogatepass"), np.int32)

@@ -221,17 +221,27 @@ def measure_texts(texts: Sequence[str]) -> np.ndarray:
 
 def judge_measures(values: np.ndarray, params: HeuristicParams) -> list[Fault | None]:
     """Return the first rule that each row of measures breaks, or None."""
+    rules, broken = list(active(params)), broken_rules(values, params)
+    found: list[Fault | None] = [None] * len(values)
+    for row in (broken < len(rules)).nonzero()[0].tolist():
+        rule, limit, _ = rules[broken[row]]
+        found[row] = Fault(rule.reason, float(values[row, MEASURES.index(rule.measure)]), limit)
+    return found
+
+
+def broken_rules(values: np.ndarray, params: HeuristicParams) -> np.ndarray:
+    """Return the place among the active rules of the first that each row of measures breaks, or their number."""
     import numpy as np
 
-    found: list[Fault | None] = [None] * len(values)
-    for rule, limit, enough in active(params):
+    rules = list(active(params))
+    broken = np.full(len(values), len(rules))
+    for place, (rule, limit, enough) in reversed(list(enumerate(rules))):
         measured = values[:, MEASURES.index(rule.measure)]
         over = measured > limit if rule.limit.startswith("max_") else measured < limit
         if rule.enough:
             over &= values[:, MEASURES.index(rule.enough)] >= enough
-        for i in np.flatnonzero(over):
-            found[i] = found[i] or Fault(rule.reason, float(measured[i]), limit)
-    return found
+        broken[over] = place
+    return broken
 
 
 def active(params: HeuristicParams) -> Iterator[tuple[Rule, float, int]]:

@@ -14,14 +14,26 @@ import numpy as np
 from numba import njit
 
 from stages.quality import characters
-from stages.quality.affix_kernel import DOT, ELLIPSIS, hashed, text_hash
 from stages.quality.answer_kernel import answer_measures
-from stages.quality.compiled_kernel import compiled
+from stages.quality.compiled_kernel import compiled, inlined
 from stages.quality.english import RULES
 from stages.quality.gram_kernel import Groups, gram_measures, groups_room
-from stages.quality.line_kernel import HASH, c4_measures, copy_measures, fineweb_measures, gopher_lines, share
-from stages.quality.measures import ANSWER, C4, GOPHER, MEASURES, REPETITION, STOP_WORDS
-from stages.quality.word_kernel import ALPHABETIC, REAL, Rules, Words, split_words, tables, word_kind, words_room
+from stages.quality.line_kernel import copy_measures, fineweb_measures, gopher_lines, share
+from stages.quality.measures import ANSWER, C4, GOPHER, MEASURES, REPETITION
+from stages.quality.scan_kernel import (
+    ALPHABETIC_WORDS,
+    ELLIPSES,
+    HASHES,
+    LINE_ENDS,
+    REAL_CHARACTERS,
+    REAL_WORDS,
+    STOPS_SEEN,
+    TALLIES,
+    WORDS,
+    scan,
+)
+from stages.quality.sentence_kernel import c4_measures, may_hold_phrase
+from stages.quality.word_kernel import Rules, Text, tables, text_room
 
 HERE = Path(__file__).parent
 OF_GOPHER = len(ANSWER)
@@ -29,7 +41,6 @@ OF_REPETITION = OF_GOPHER + len(GOPHER)
 OF_GRAMS = OF_REPETITION + 4
 OF_C4 = OF_REPETITION + len(REPETITION)
 OF_FINEWEB = OF_C4 + len(C4)
-STOPS = np.array([text_hash(map(ord, word)) for word in STOP_WORDS], np.uint64)
 
 
 def measure_bytes(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -41,8 +52,8 @@ def measure_bytes(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """
     out = np.empty((len(offsets) - 1, len(MEASURES)))
     longest = int(np.diff(offsets).max(initial=0))
-    text, bare = words_room(longest), words_room(longest)
-    kernel()(data, offsets, tables(), characters.folds(), text, bare, groups_room(longest + 1), out)
+    text, bare, groups = text_room(longest), text_room(longest), groups_room(longest + 1)
+    kernel()(data, offsets, tables(), characters.folds(), text, bare, groups, np.empty(TALLIES, np.int64), out)
     return out
 
 
@@ -71,13 +82,15 @@ def kernel() -> Any:
         offsets: np.ndarray,
         rules: Rules,
         folds: np.ndarray,
-        text: Words,
-        bare: Words,
+        text: Text,
+        bare: Text,
         groups: Groups,
+        tally: np.ndarray,
         out: np.ndarray,
     ) -> int:
         for row in range(len(offsets) - 1):
-            measure_one(data, offsets[row], offsets[row + 1], rules, folds, text, bare, groups, out[row])
+            one = data[offsets[row] : offsets[row + 1]]
+            measure_one(one, rules, folds, text, bare, groups, tally, out[row])
         return made_of
 
     return measure_all
@@ -86,34 +99,38 @@ def kernel() -> Any:
 @compiled
 def measure_one(
     data: np.ndarray,
-    begin: int,
-    end: int,
     rules: Rules,
     folds: np.ndarray,
-    text: Words,
-    bare: Words,
+    text: Text,
+    bare: Text,
     groups: Groups,
+    tally: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    length = decode(data, begin, end, text.cp)
-    words = split_words(text.cp, length, rules, text.begins, text.ends, text.spare)
-    answer_measures(text.cp, length, rules.flags, folds, text.ids, groups, out)
-    describe(text, words, rules.flags)
-    gopher_measures(text, length, words, rules.flags, out[OF_GOPHER:])
-    copy_measures(text.cp, length, rules.flags, groups, text.spare, out[OF_REPETITION:])
-    gram_measures(text.ids, text.sums, words, groups, text.spare, bare.spare, out[OF_GRAMS:])
+    length = decode(data, text.cp)
+    text.cp[length] = ord(" ")
+    scan(text, length, rules, folds, tally)
+    lines, words = tally[LINE_ENDS], tally[WORDS]
+    answer_measures(text, length, rules.flags, folds, groups, tally, out)
+    gopher_measures(text, length, rules.flags, tally, out[OF_GOPHER:])
+    copies = copy_measures(text, length, rules.flags, lines, groups, out[OF_REPETITION:])
+    gram_measures(text, words, groups, out[OF_GRAMS:])
     for k in range(OF_GRAMS, OF_C4):
         out[k] = share(out[k], length)
-    c4_measures(text.cp, length, text.begins, text.ends, text.kinds, words, rules, bare, out[OF_C4:])
-    fineweb_measures(text.cp, length, words, rules.flags, groups, text.spare, out[OF_FINEWEB:])
+    c4_measures(text, length, rules, bare, may_hold_phrase(data), tally, out[OF_C4:])
+    fineweb_measures(text, length, words, rules.flags, lines, copies, out[OF_FINEWEB:])
 
 
-@compiled
-def decode(data: np.ndarray, begin: int, end: int, cp: np.ndarray) -> int:
+@inlined
+def decode(data: np.ndarray, cp: np.ndarray) -> int:
     """Write the code points of UTF-8 that is known to be whole; return how many."""
-    length, i = 0, begin
-    while i < end:
-        c = np.int32(data[i])
+    if is_ascii(data):
+        for i in range(len(data)):
+            cp[i] = data[i]
+        return len(data)
+    length = i = 0
+    while i < len(data):
+        c = np.uint32(data[i])
         if c < 0x80:
             size = 1
         elif c < 0xE0:
@@ -123,41 +140,28 @@ def decode(data: np.ndarray, begin: int, end: int, cp: np.ndarray) -> int:
         else:
             size, c = 4, c & 0x07
         for k in range(1, size):
-            c = c << 6 | np.int32(data[i + k]) & 0x3F
+            c = c << 6 | np.uint32(data[i + k]) & 0x3F
         cp[length] = c
         length += 1
         i += size
     return length
 
 
-@compiled
-def describe(text: Words, words: int, flags: np.ndarray) -> None:
-    """Write each word's kind and hash, and the characters of all words before it."""
-    text.sums[0] = 0
-    for word in range(words):
-        begin, end = text.begins[word], text.ends[word]
-        text.kinds[word] = word_kind(text.cp, begin, end, flags)
-        text.ids[word] = hashed(text.cp, begin, end)
-        text.sums[word + 1] = text.sums[word] + end - begin
+@inlined
+def is_ascii(data: np.ndarray) -> bool:
+    some = np.uint8(0)
+    for i in range(len(data)):
+        some |= data[i]
+    return some < 0x80
 
 
 @compiled
-def gopher_measures(text: Words, length: int, words: int, flags: np.ndarray, out: np.ndarray) -> None:
-    real = characters = alphabetic = stops = 0
-    for word in range(words):
-        if text.kinds[word] & REAL:
-            real += 1
-            characters += text.ends[word] - text.begins[word]
-        alphabetic += text.kinds[word] & ALPHABETIC != 0
-        if text.ends[word] - text.begins[word] < 5:
-            for k in range(len(STOPS)):
-                if STOPS[k] == text.ids[word]:
-                    stops |= 1 << k
-    hashes, ellipses = count_marks(text.cp, length)
-    out[0], out[1] = real, share(characters, real)
-    out[2], out[3] = share(hashes, words), share(ellipses, words)
-    out[4], out[5] = gopher_lines(text.cp, length, flags)
-    out[6], out[7] = share(alphabetic, words), bits_set(stops)
+def gopher_measures(text: Text, length: int, flags: np.ndarray, tally: np.ndarray, out: np.ndarray) -> None:
+    real, words = tally[REAL_WORDS], tally[WORDS]
+    out[0], out[1] = real, share(tally[REAL_CHARACTERS], real)
+    out[2], out[3] = share(tally[HASHES], words), share(tally[ELLIPSES], words)
+    out[4], out[5] = gopher_lines(text, length, flags, tally[LINE_ENDS])
+    out[6], out[7] = share(tally[ALPHABETIC_WORDS], words), bits_set(tally[STOPS_SEEN])
 
 
 @compiled
@@ -167,16 +171,3 @@ def bits_set(bits: int) -> int:
         count += bits & 1
         bits >>= 1
     return count
-
-
-@compiled
-def count_marks(cp: np.ndarray, length: int) -> tuple[int, int]:
-    """Return how many hashes and ellipses stand in a text; three dots are one."""
-    hashes = ellipses = dots = 0
-    for i in range(length):
-        dots = dots + 1 if cp[i] == DOT else 0
-        if dots == 3:
-            ellipses, dots = ellipses + 1, 0
-        ellipses += cp[i] == ELLIPSIS
-        hashes += cp[i] == HASH
-    return hashes, ellipses

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from stages.grade import GradeParams
 from stages.quality import characters, heuristics, measure_kernel
 from stages.quality.english import rules
 from stages.quality.heuristics import REASONS, RULES, Fault, HeuristicParams, faults, judge_measures, measure_texts
-from stages.quality.measures import MEASURES, measure
+from stages.quality.measures import MEASURES, NOTICES, measure
 from thumbwheel.params import load_params
 from thumbwheel.settings import REPOSITORY
 
@@ -78,6 +79,29 @@ def measured(text: str) -> dict[str, float]:
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(texts)
 def test_the_kernel_measures_what_the_definitions_say(text: str) -> None:
+    assert measured(text) == measure(text)
+
+
+@settings(max_examples=300)
+@given(st.text("abtsBK.,!_'…#-é \n", max_size=120))
+def test_words_with_marks_are_measured_as_the_definitions_say(text: str) -> None:
+    assert measured(text) == measure(text)
+
+
+@given(
+    st.lists(st.one_of(st.text("ab", min_size=19, max_size=21), st.sampled_from(["", " ", "ab. ", "\r"])), max_size=9)
+)
+def test_lines_that_differ_in_one_character_are_no_copies(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    assert measured(text) == measure(text)
+
+
+@given(st.sampled_from(["lorem ipsum", *NOTICES]), texts, texts, st.lists(st.booleans(), min_size=20, max_size=20))
+def test_a_phrase_is_found_whatever_its_case_and_neighbours(
+    phrase: str, before: str, after: str, capitals: list[bool]
+) -> None:
+    written = "".join(c.upper() if capital else c for c, capital in zip(phrase, capitals, strict=False))
+    text = f"{before}{written}{after} is what stands here."
     assert measured(text) == measure(text)
 
 
@@ -231,13 +255,26 @@ def test_a_limit_itself_is_allowed(values: list[list[float]]) -> None:
         assert fault is None or fault.value != fault.limit
 
 
-def test_a_code_points_bits_are_what_python_says() -> None:
-    table = characters.table()
-    tests = characters._tests()
-    del tests[characters.AFFIX]  # which the table joins with other bits
-    for bit, holds in tests.items():
-        assert all(bool(table[code] & bit) == holds(chr(code)) for code in range(0, sys.maxunicode + 1, 97))
-    assert not any(table[0xE01F0:])
+PYTHON_SAYS: dict[int, Callable[[str], bool]] = {
+    characters.SPACE: str.isspace,
+    characters.LETTER: str.isalpha,
+    characters.WORD: lambda c: c.isalnum() or c == "_",
+    characters.ALNUM: str.isalnum,
+    characters.UPPER: str.isupper,
+    characters.MARK: lambda c: unicodedata.category(c)[0] == "M",
+    characters.PUNCTUATION: lambda c: unicodedata.category(c)[0] == "P",
+    characters.PROSE: characters.PROSE_MARKS.__contains__,
+    characters.CLOSE: characters.TERMINALS.__contains__,
+    characters.LINE_END: characters.LINE_ENDS.__contains__,
+    characters.LATIN: lambda c: c.isascii() and c.isalpha(),
+    characters.CONSONANT: lambda c: c.isascii() and c.isalpha() and c.lower() not in "aeiouy",
+}
+
+
+@pytest.mark.parametrize("bit", PYTHON_SAYS)
+def test_a_code_points_bits_are_what_python_says(bit: int) -> None:
+    holds, table = PYTHON_SAYS[bit], characters.table()
+    assert all(bool(table[code] & bit) == holds(chr(code)) for code in (*range(0x3000), *range(0x3000, 0x110000, 19)))
 
 
 def test_no_character_beyond_the_assigned_ones_is_known() -> None:
