@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from stages.reading.formats import CONTROLS, Messages
-from thumbwheel.records import FOLDED, ROLES
+from stages.reading.formats import CONTROLS
+from thumbwheel.records import FOLDED
 
 MARK = b"\0"
 MARKED = FOLDED.translate(bytes(0 if byte in CONTROLS else byte for byte in range(256)))
 """Folds like `FOLDED`, and makes `MARK` of every control that no message may hold, so that one look finds them all."""
 BLANK = ord(" ")
-HEADS = {role: len(role).to_bytes(8, "big") + role.encode() for role in ROLES}
 AT_ONCE = 128
 """Conversations whose texts are squeezed together; of so many the bytes still lie in the processor's cache."""
 
 
-def conversation_ids(conversations: Sequence[Messages], folded: Sequence[Sequence[bytes]]) -> list[str]:
-    """Return the identity of each conversation; `folded` holds the contents of its messages by `records.fold`."""
+def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) -> list[str]:
+    """Return the identity of each conversation, of which `roles` are those of its messages.
+
+    `folded` holds the contents of all messages in a row, by `thumbwheel.records.fold`.
+    """
     ids: list[str] = []
-    for start in range(0, len(conversations), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        ids += _ids(conversations[some], squeezed([text for texts in folded[some] for text in texts]))
+    end = 0
+    for place in range(0, len(roles), AT_ONCE):
+        some = roles[place : place + AT_ONCE]
+        start, end = end, end + sum(map(len, some))
+        ids += _ids(some, squeezed(folded[start:end]))
     return ids
 
 
-def _ids(conversations: Sequence[Messages], texts: Sequence[bytes]) -> Iterator[str]:
-    heads = [HEADS[message["role"]] for messages in conversations for message in messages]
+def _ids(roles: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> Iterator[str]:
+    heads = chain.from_iterable(map(_heads, roles))
     sizes = [len(text).to_bytes(8, "big") for text in texts]
     said = list(chain.from_iterable(zip(heads, sizes, texts, strict=True)))
     start = 0
-    for messages in conversations:
-        end = start + 3 * len(messages)
+    for of_one in roles:
+        end = start + 3 * len(of_one)
         yield hashlib.sha256(b"".join(said[start:end])).hexdigest()
         start = end
+
+
+@lru_cache(256)
+def _heads(roles: tuple[str, ...]) -> list[bytes]:
+    return [len(role).to_bytes(8, "big") + role.encode() for role in roles]
 
 
 def squeezed(texts: Sequence[bytes]) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from stages.reading.containers import Record
 from stages.reading.heap import lean
 from stages.reading.identity import MARKED, conversation_ids, squeezed
-from stages.reading.intake import Intake
-from stages.reading.plain import in_turn, plain_chat
+from stages.reading.intake import SCHEMAS, Intake
+from stages.reading.plain import in_turn, plain_chats
 from tests.conftest import public_or_skip
 from tests.stages.reading.test_formats import RECORDS
 from tests.stages.reading.test_intake import CHATS, SAID, params, source
@@ -45,7 +46,7 @@ PLAIN = [
 class Slow(Intake):
     """Takes nothing at a glance."""
 
-    def _accept_plain(self, record: Record) -> bool:
+    def _accept_plain(self, records: Sequence[Record]) -> bool:
         return False
 
 
@@ -53,7 +54,8 @@ def outcome(kind: type[Intake], values: list[Any], **more: Any) -> tuple[Any, ..
     """Return all that an intake gives of values: the rows of its tables in their order, and its counts."""
     intake = kind(source(**more), "f.jsonl", params(limit=30, characters=120))
     batches = list(intake.take(Record(row, value) for row, value in enumerate(values)))
-    return intake.read, intake.mended, batches
+    tables = {name: pa.Table.from_batches([b[name] for b in batches if name in b], SCHEMAS[name]) for name in SCHEMAS}
+    return intake.read, intake.mended, tables
 
 
 @settings(max_examples=400)
@@ -82,17 +84,18 @@ def _head(file: Any) -> list[Any]:
 
 @pytest.mark.parametrize("record", PLAIN, ids=lambda record: next(iter(record)))
 def test_the_common_shapes_are_plain(record: Any) -> None:
-    plain = plain_chat(record, "auto")
+    plain = plain_chats([record], "auto")
 
     assert plain is not None
-    assert plain.record == (record if "user" in record else {})
+    assert plain.says_more == ("user" in record)
 
 
 @given(st.lists(st.lists(CHATS.flatmap(lambda chat: st.sampled_from(chat["messages"])), max_size=3), max_size=5))
 def test_many_ids_at_once_are_each_its_own(chats: list[Any]) -> None:
-    folded = [[fold(message["content"]) for message in chat] for chat in chats]
+    roles = [tuple(message["role"] for message in chat) for chat in chats]
+    folded = [fold(message["content"]) for chat in chats for message in chat]
 
-    assert conversation_ids(chats, folded) == [conversation_id(chat) for chat in chats]
+    assert conversation_ids(roles, folded) == [conversation_id(chat) for chat in chats]
 
 
 @given(st.lists(st.text(st.sampled_from(" \n\tab\u3000Éß")) | st.text(), max_size=6))
