@@ -281,7 +281,7 @@ def _folded(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
     runs = set(raw.translate(BLANKED).split())
     if len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN:
-        changes = {run: folded for run in runs if (folded := _folded_run(run)) != run}
+        changes = {run: folded for run in runs if (folded := folded_run(run)) != run}
         if None not in changes.values():
             # The longest first: what is folded is not changed by what is done to its parts.
             for run in sorted(changes, key=len, reverse=True):
@@ -291,8 +291,11 @@ def _folded(text: str) -> bytes:
 
 
 @lru_cache(4096)
-def _folded_run(run: bytes) -> bytes | None:
-    """Return a run folded; None where it may combine with the letter before it and so cannot be seen alone."""
+def folded_run(run: bytes) -> bytes | None:
+    """Return a run of characters beyond ASCII folded, in UTF-8.
+
+    None where it may combine with the letter before it, and so cannot be seen alone.
+    """
     text = run.decode("utf-8", "surrogatepass")
     first = unicodedata.normalize("NFKD", text[:1])[:1]
     return None if first and unicodedata.combining(first) else _fold_foreign(text)

@@ -44,7 +44,7 @@ class Chats:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, chats: Plain, records: Sequence[Mapping[str, Any]], rows: Sequence[int], is_mended: bool) -> None:
+    def add(self, chats: Plain, records: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> None:
         """Add conversations with the record that each was read from, and where it stood in the file."""
         self._roles += chats.roles
         self._texts += chats.texts
@@ -52,7 +52,7 @@ class Chats:
         self._folded += chats.folded
         self._records += records if chats.says_more else [NOTHING] * len(records)
         self._rows += rows
-        self._ends += [MENDED if is_mended else "}"] * len(rows)
+        self._ends += [MENDED if is_mended else "}" for is_mended in chats.are_mended()]
         self._say_more |= chats.says_more
 
     def hand_on(self) -> pa.RecordBatch:

@@ -64,7 +64,8 @@ class Intake:
     def _clear(self) -> None:
         self.preferences: list[tuple[Any, ...]] = []
         self.misfits: list[tuple[Any, ...]] = []
-        self.origins: list[tuple[str | None, int]] = []
+        self.pairs: list[str | None] = []
+        self.rows: list[int] = []
         self.taken = self.characters = 0
 
     def take(self, records: Iterable[Record]) -> Iterator[Batches]:
@@ -131,20 +132,27 @@ class Intake:
         if not has_consent(item.record, self.source):
             raise Misfit("no_consent", "the row's owner did not agree")
         mended = mended_item(item)
-        self.mended += mended is not item
         if (characters := _characters(mended)) > self.params.max_characters:
+            self.mended += mended is not item
             raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
         if isinstance(mended, Chat):
-            self._add(_columns(mended.messages), [mended.record], [row], mended is not item)
+            self._add(_columns(mended.messages, mended is not item), [mended.record], [row])
         else:
+            self.mended += mended is not item
             self.characters += characters
             self.preferences.append(self._preference(mended))
-            self.origins.append((self.preferences[-1][0], row))
+            self._note(self.preferences[-1][0], [row])
 
-    def _add(self, chats: Plain, records: Sequence[Any], rows: Sequence[int], are_mended: bool = False) -> None:
+    def _add(self, chats: Plain, records: Sequence[Any], rows: Sequence[int]) -> None:
         self.characters += chats.characters
-        self.chats.add(chats, records, rows, are_mended)
-        self.origins += [(None, row) for row in rows]
+        self.mended += sum(chats.are_mended())
+        self.chats.add(chats, records, rows)
+        self._note(None, rows)
+
+    def _note(self, pair: str | None, rows: Sequence[int]) -> None:
+        """Note where rows stood: a pair with its id, conversations without, for theirs comes later."""
+        self.pairs += [pair] * len(rows)
+        self.rows += rows
 
     def _preference(self, pair: Pair) -> tuple[Any, ...]:
         said, source = pair.record, self.source
@@ -178,7 +186,7 @@ class Intake:
         for name, rows in (("preferences", self.preferences), ("quarantine", self.misfits)):
             if rows:
                 batches[name] = to_batch(zip(*rows, strict=True), SCHEMAS[name])
-        if self.origins:
+        if self.rows:
             batches["origins"] = self._origins(batches)
         self._clear()
         return batches
@@ -186,10 +194,9 @@ class Intake:
     def _origins(self, batches: Batches) -> pa.RecordBatch:
         """Return where rows came from; a conversation's id has come only now, with those of the whole batch."""
         waiting = iter(batches["conversations"]["id"].to_pylist() if "conversations" in batches else ())
-        pairs, rows = zip(*self.origins, strict=True)
-        ids = [pair or next(waiting) for pair in pairs]
-        tables = ["preferences" if pair else "conversations" for pair in pairs]
-        return to_batch([ids, tables, [self.file] * len(ids), rows], ORIGIN)
+        ids = [pair or next(waiting) for pair in self.pairs]
+        tables = ["preferences" if pair else "conversations" for pair in self.pairs]
+        return to_batch([ids, tables, [self.file] * len(ids), self.rows], ORIGIN)
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:
@@ -212,11 +219,11 @@ def mended_item(item: Chat | Pair) -> Chat | Pair:
     return item._replace(prompt=_with_contents(item.prompt, prompt), chosen=chosen, rejected=rejected)
 
 
-def _columns(messages: Messages) -> Plain:
-    """Return one conversation by columns, of which the record says all that it says."""
-    texts = [message["content"] for message in messages]
-    roles = tuple([message["role"] for message in messages])
-    return Plain([roles], texts, [text.encode() for text in texts], [fold(text) for text in texts], True)
+def _columns(messages: Messages, is_mended: bool) -> Plain:
+    """Return one conversation by columns."""
+    roles, texts = (tuple([message[name] for message in messages]) for name in ("role", "content"))
+    contents, folded = list(map(str.encode, texts)), list(map(fold, texts))
+    return Plain([roles], list(texts), contents, folded, [is_mended] * len(texts), says_more=True)
 
 
 def _with_contents(messages: Messages, contents: list[str]) -> Messages:

@@ -1,4 +1,4 @@
-"""Plain records, told at a glance: of the common shapes, text through and through, and with nothing to mend.
+"""Plain records, told at a glance: of the common shapes, and text through and through.
 
 Most records are. They are looked at a handful at a time, column by column: all of a handful are plain, or what is not
 is left to `stages.reading.formats`, which names what is wrong; so nothing here turns a record away, and what is taken
@@ -7,16 +7,16 @@ here is what would have been taken there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, SENDERS, TURNS, Misfit, shape_of
+from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, SENDERS, TURNS, UNPRINTABLE, Misfit, shape_of
 from stages.reading.identity import MARK, MARKED
-from stages.reading.mend import suspicious
-from thumbwheel.records import fold
+from stages.reading.mend import are_suspicious, mend
+from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, fold, folded_run
 
 REPLACEMENT = "\ufffd"
 TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
@@ -34,8 +34,10 @@ class Plain(NamedTuple):
     texts: list[str]
     contents: list[bytes]
     folded: list[bytes]
+    mended: list[bool]
+    """Of each content, whether it held mojibake."""
     says_more: bool
-    """Of all records alike: whether they say more than their messages."""
+    """Of all records alike, whether they say more than their messages."""
 
     @property
     def characters(self) -> int:
@@ -44,8 +46,16 @@ class Plain(NamedTuple):
     def longest(self) -> int:
         """Return the characters of the longest conversation."""
         said = [0, *accumulate(map(len, self.texts))]
-        ends = [0, *accumulate(map(len, self.roles))]
-        return max(said[end] - said[start] for start, end in pairwise(ends))
+        return max(said[end] - said[start] for start, end in self._bounds())
+
+    def are_mended(self) -> list[bool]:
+        """Tell of each conversation whether it held mojibake."""
+        if not any(self.mended):
+            return [False] * len(self.roles)
+        return [any(self.mended[start:end]) for start, end in self._bounds()]
+
+    def _bounds(self) -> Iterator[tuple[int, int]]:
+        return pairwise(accumulate(map(len, self.roles), initial=0))
 
 
 def plain_chats(records: Sequence[Any], format: str) -> Plain | None:
@@ -62,24 +72,41 @@ def plain_chats(records: Sequence[Any], format: str) -> Plain | None:
     if not all(texts) or any(map(str.isspace, texts)):
         return None
     try:
-        contents = list(map(str.encode, texts))
+        chats = Plain(roles, texts, list(map(str.encode, texts)), [], [False] * len(texts), says_more)
     except UnicodeEncodeError:
         return None
-    folded = _folded(texts, contents)
-    return None if folded is None else Plain(roles, texts, contents, folded, says_more)
+    chats.folded.extend([content.translate(MARKED) for content in chats.contents])
+    if MARK in b"".join(chats.folded):
+        return None
+    foreign = (place for place, text in enumerate(texts) if not text.isascii())
+    return chats if all(_take_foreign(chats, place) for place in foreign) else None
 
 
-def _folded(texts: Sequence[str], contents: Sequence[bytes]) -> list[bytes] | None:
-    """Return texts as `thumbwheel.records.fold` makes them, None if one may hold what is to be mended or refused."""
-    foreign = [text for text in texts if not text.isascii()]
-    if any(REPLACEMENT in text or suspicious(text) for text in foreign):
-        return None
-    folded = [content.translate(MARKED) for content in contents]
-    if MARK in b"".join(folded):
-        return None
-    if foreign:
-        return [made if text.isascii() else fold(text, MARKED) for text, made in zip(texts, folded, strict=True)]
-    return folded
+def _take_foreign(chats: Plain, place: int) -> bool:
+    """Mend and fold a text beyond ASCII, which was folded as if it were; tell whether it is plain."""
+    text = chats.texts[place]
+    if REPLACEMENT in text:
+        return False
+    runs = frozenset(chats.contents[place].translate(BLANKED).split())
+    is_western = len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN
+    is_sound, is_folded = _nature(runs) if is_western else (False, False)
+    if not is_sound and (mended := mend(text)) != text:
+        if UNPRINTABLE.search(mended):
+            return False
+        chats.texts[place], chats.contents[place], chats.mended[place] = mended, mended.encode(), True
+    if not is_folded:
+        chats.folded[place] = fold(chats.texts[place], MARKED)
+    return True
+
+
+@lru_cache(1 << 13)
+def _nature(runs: frozenset[bytes]) -> tuple[bool, bool]:
+    """Tell of a text with these runs of characters beyond ASCII whether it holds no mojibake, and is folded already.
+
+    The same few runs come together again and again.
+    """
+    is_sound = not are_suspicious(runs)
+    return is_sound, is_sound and all(folded_run(run) == run for run in runs)
 
 
 Reader = Callable[[Sequence[Record]], tuple[list[Roles], list[str]] | None]
