@@ -16,6 +16,8 @@ MARK = b"\0"
 MARKED = bytes(0 if byte in CONTROLS else folded for byte, folded in enumerate(FOLDED))
 """Folds like `FOLDED`, and makes `MARK` of every control that no message may hold, so that one look finds them all."""
 BLANK = ord(" ")
+HEX_DIGITS = 64
+"""Of an identity."""
 SIZE = 8
 """Bytes in which the size of a text stands before it."""
 AT_ONCE = 128
@@ -27,16 +29,17 @@ def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) 
 
     `folded` holds the contents of all messages in a row, by `thumbwheel.records.fold`.
     """
-    ids: list[str] = []
+    digests: list[bytes] = []
     end = 0
     for place in range(0, len(roles), AT_ONCE):
         some = roles[place : place + AT_ONCE]
         start, end = end, end + sum(map(len, some))
-        ids += _ids(some, [text.strip(b" ") for text in folded[start:end]])
-    return ids
+        digests += _digests(some, [text.strip(b" ") for text in folded[start:end]])
+    said = b"".join(digests).hex()
+    return [said[place : place + HEX_DIGITS] for place in range(0, len(said), HEX_DIGITS)]
 
 
-def _ids(roles: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> Iterator[str]:
+def _digests(roles: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> Iterator[bytes]:
     """Yield the digest of each conversation's messages, of which each text has no blank at its ends.
 
     All are laid out one after the other as they are hashed, but for the sizes, which are known only once of blanks in
@@ -44,19 +47,18 @@ def _ids(roles: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> Iterator[s
     """
     heads = [head for of_one in roles for head in _heads(of_one)]
     laid = np.frombuffer(b"".join(chain.from_iterable(zip(heads, texts, strict=True))), np.uint8)
-    solid = laid != BLANK
-    needed = solid.copy()
-    needed[1:] |= solid[:-1]
-    said = laid[needed]
+    blank = laid == BLANK
+    blank[1:] &= blank[:-1]
     sizes = np.array([list(map(len, heads)), list(map(len, texts))], np.int64)
     ends = np.cumsum(sizes.sum(axis=0))
-    ends -= np.searchsorted(np.flatnonzero(~needed), ends)
+    ends -= np.searchsorted(np.flatnonzero(blank), ends)
+    said = laid[~blank]
     bounds = np.concatenate([[0], ends])
     starts = bounds[:-1] + sizes[0]
     said[starts[:, None] + np.arange(-SIZE, 0)] = (ends - starts).astype(f">u{SIZE}").view(np.uint8).reshape(-1, SIZE)
     data = memoryview(said)
     for start, end in pairwise(bounds[list(accumulate(map(len, roles), initial=0))].tolist()):
-        yield hashlib.sha256(data[start:end]).hexdigest()
+        yield hashlib.sha256(data[start:end]).digest()
 
 
 @lru_cache(256)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, SENDERS, TURNS, UNPRINTABLE, Misfit, shape_of
 from stages.reading.identity import MARK, MARKED
 from stages.reading.mend import are_suspicious, mend
-from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, fold, folded_run
+from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, Changes, fold, folded_runs, replaced
 
 REPLACEMENT = "\ufffd"
 TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
@@ -89,24 +89,23 @@ def _take_foreign(chats: Plain, place: int) -> bool:
         return False
     runs = frozenset(chats.contents[place].translate(BLANKED).split())
     is_western = len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN
-    is_sound, is_folded = _nature(runs) if is_western else (False, False)
+    is_sound, changes = _nature(runs) if is_western else (False, None)
     if not is_sound and (mended := mend(text)) != text:
         if UNPRINTABLE.search(mended):
             return False
+        text, changes = mended, None
         chats.texts[place], chats.contents[place], chats.mended[place] = mended, mended.encode(), True
-    if not is_folded:
-        chats.folded[place] = fold(chats.texts[place], MARKED)
+    chats.folded[place] = fold(text, MARKED) if changes is None else replaced(chats.folded[place], changes)
     return True
 
 
 @lru_cache(1 << 13)
-def _nature(runs: frozenset[bytes]) -> tuple[bool, bool]:
-    """Tell of a text with these runs of characters beyond ASCII whether it holds no mojibake, and is folded already.
+def _nature(runs: frozenset[bytes]) -> tuple[bool, Changes | None]:
+    """Tell of a text with these runs of characters beyond ASCII whether it can hold no mojibake, and how it folds.
 
     The same few runs come together again and again.
     """
-    is_sound = not are_suspicious(runs)
-    return is_sound, is_sound and all(folded_run(run) == run for run in runs)
+    return not are_suspicious(runs), folded_runs(runs)
 
 
 Reader = Callable[[Sequence[Record]], tuple[list[Roles], list[str]] | None]

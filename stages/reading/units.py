@@ -7,6 +7,7 @@ that reads it: without it a run ends in the same tables, only later.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -147,11 +148,13 @@ def _records(unit: Unit) -> Iterator[Record]:
 def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
     """Yield the lines of a stretch."""
     left = stretch.end - stretch.start
-    with path.open("rb", buffering=PIECE) as file:
+    with path.open("rb") as file:
         file.seek(stretch.start)
-        while left > 0 and (line := file.readline()):
-            left -= len(line)
-            yield line
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            left -= len(piece)
+            rest = file.readline() if left > 0 else b""
+            left -= len(rest)
+            yield from io.BytesIO(piece + rest)
 
 
 def _write(folder: Path, batches: Iterable[dict[str, pa.RecordBatch]]) -> dict[str, Any]:
