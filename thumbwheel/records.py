@@ -280,14 +280,31 @@ def _folded(text: str) -> bytes:
     """Return a text with all but its ASCII folded: run by run, for most texts have few runs and most runs recur."""
     raw = text.encode("utf-8", "surrogatepass")
     runs = set(raw.translate(BLANKED).split())
-    if len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN:
-        changes = {run: folded for run in runs if (folded := _folded_run(run)) != run}
-        if None not in changes.values():
-            # The longest first: what is folded is not changed by what is done to its parts.
-            for run in sorted(changes, key=len, reverse=True):
-                raw = raw.replace(run, changes[run] or b"")
-            return raw
+    if len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN and (changes := folded_runs(runs)) is not None:
+        return replaced(raw, changes)
     return _fold_foreign(text)
+
+
+Changes = tuple[tuple[bytes, bytes], ...]
+
+
+def folded_runs(runs: Iterable[bytes]) -> Changes | None:
+    """Return those of a text's runs of characters beyond ASCII, in UTF-8, that folding changes, and what it makes them.
+
+    None where one may combine with the letter before it and so cannot be seen alone. The longest comes first: what is
+    folded is not changed by what is done to its parts.
+    """
+    changes = [(run, folded) for run in runs if (folded := _folded_run(run)) != run]
+    if any(folded is None for _, folded in changes):
+        return None
+    return tuple((run, folded or b"") for run, folded in sorted(changes, key=lambda change: -len(change[0])))
+
+
+def replaced(text: bytes, changes: Changes) -> bytes:
+    """Return a text with its runs folded, in UTF-8."""
+    for run, folded in changes:
+        text = text.replace(run, folded)
+    return text
 
 
 @lru_cache(4096)

@@ -49,8 +49,9 @@ class Record(NamedTuple):
 def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:
     """One JSON value a line; a line that is none is a `Fault`, and the lines after it still count."""
     for row, line in enumerate(stream, first):
-        if not line.isspace():
-            yield Record(row, parse(line))
+        value = parse(line)
+        if type(value) is not Fault or not line.isspace():
+            yield Record(row, value)
 
 
 def parse(line: bytes) -> Any:

@@ -4,63 +4,64 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
-from stages.reading.messages import CONTROLS, Messages
-from thumbwheel.records import FOLDED, ROLES
+from stages.reading.messages import CONTROLS
+from thumbwheel.records import FOLDED
 
 MARK = b"\0"
-MARKED = FOLDED.translate(bytes(0 if byte in CONTROLS else byte for byte in range(256)))
+MARKED = bytes(0 if byte in CONTROLS else folded for byte, folded in enumerate(FOLDED))
 """Folds like `FOLDED`, and makes `MARK` of every control that no message may hold, so that one look finds them all."""
 BLANK = ord(" ")
-HEADS = {role: len(role).to_bytes(8, "big") + role.encode() for role in ROLES}
+HEX_DIGITS = 64
+"""Of an identity."""
+SIZE = 8
+"""Bytes in which the size of a text stands before it."""
 AT_ONCE = 128
 """Conversations whose texts are squeezed together; of so many the bytes still lie in the processor's cache."""
 
 
-def conversation_ids(conversations: Sequence[Messages], folded: Sequence[Sequence[bytes]]) -> list[str]:
-    """Return the identity of each conversation; `folded` holds the contents of its messages by `records.fold`."""
-    ids: list[str] = []
-    for start in range(0, len(conversations), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        ids += _ids(conversations[some], squeezed([text for texts in folded[some] for text in texts]))
-    return ids
+def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) -> list[str]:
+    """Return the identity of each conversation, of which `roles` are those of its messages.
+
+    `folded` holds the contents of all messages in a row, by `thumbwheel.records.fold`.
+    """
+    digests: list[bytes] = []
+    end = 0
+    for place in range(0, len(roles), AT_ONCE):
+        some = roles[place : place + AT_ONCE]
+        start, end = end, end + sum(map(len, some))
+        digests += _digests(some, [text.strip(b" ") for text in folded[start:end]])
+    said = b"".join(digests).hex()
+    return [said[place : place + HEX_DIGITS] for place in range(0, len(said), HEX_DIGITS)]
 
 
-def _ids(conversations: Sequence[Messages], texts: Sequence[bytes]) -> Iterator[str]:
-    heads = [HEADS[message["role"]] for messages in conversations for message in messages]
-    sizes = [len(text).to_bytes(8, "big") for text in texts]
-    said = list(chain.from_iterable(zip(heads, sizes, texts, strict=True)))
-    start = 0
-    for messages in conversations:
-        end = start + 3 * len(messages)
-        yield hashlib.sha256(b"".join(said[start:end])).hexdigest()
-        start = end
+def _digests(roles: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the digest of each conversation's messages, of which each text has no blank at its ends.
+
+    All are laid out one after the other as they are hashed, but for the sizes, which are known only once of blanks in
+    a row all but the first are gone.
+    """
+    heads = [head for of_one in roles for head in _heads(of_one)]
+    laid = np.frombuffer(b"".join(chain.from_iterable(zip(heads, texts, strict=True))), np.uint8)
+    blank = laid == BLANK
+    blank[1:] &= blank[:-1]
+    sizes = np.array([list(map(len, heads)), list(map(len, texts))], np.int64)
+    ends = np.cumsum(sizes.sum(axis=0))
+    ends -= np.searchsorted(np.flatnonzero(blank), ends)
+    said = laid[~blank]
+    bounds = np.concatenate([[0], ends])
+    starts = bounds[:-1] + sizes[0]
+    said[starts[:, None] + np.arange(-SIZE, 0)] = (ends - starts).astype(f">u{SIZE}").view(np.uint8).reshape(-1, SIZE)
+    data = memoryview(said)
+    for start, end in pairwise(bounds[list(accumulate(map(len, roles), initial=0))].tolist()):
+        yield hashlib.sha256(data[start:end]).digest()
 
 
-def squeezed(texts: Sequence[bytes]) -> list[bytes]:
-    """Return each text with its blanks in a row made one, and none at its ends."""
-    joined = np.frombuffer(b"".join(texts), np.uint8)
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    needed = _needed(joined, np.concatenate([[0], ends[:-1]]))
-    kept = joined[needed]
-    if not len(kept):
-        return [b""] * len(texts)
-    ends -= np.searchsorted(np.flatnonzero(~needed), ends)
-    starts = np.concatenate([[0], ends[:-1]])
-    trailing = (ends > starts) & (kept[ends - 1] == BLANK)
-    data = kept.tobytes()
-    return [data[start:end] for start, end in zip(starts.tolist(), (ends - trailing).tolist(), strict=True)]
-
-
-def _needed(joined: Any, starts: Any) -> Any:
-    """Tell of each byte that it is no blank, or one that follows another byte of its text."""
-    solid = joined != BLANK
-    needed = solid.copy()
-    needed[1:] |= solid[:-1]
-    starts = starts[starts < len(joined)]
-    needed[starts] = solid[starts]
-    return needed
+@lru_cache(256)
+def _heads(roles: tuple[str, ...]) -> list[bytes]:
+    """Return what stands before the text of each message: its role, and room for the text's size."""
+    return [len(role).to_bytes(SIZE, "big") + role.encode() + bytes(SIZE) for role in roles]

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
+from stages.reading.arrays import encodable, to_batch
+from stages.reading.chats import NOTHING, Chats
 from stages.reading.containers import Fault, Record
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
 from stages.reading.formats import read_record
-from stages.reading.identity import conversation_ids
-from stages.reading.mend import LanguageParams, language_of, mend
+from stages.reading.mend import LanguageParams, mend
 from stages.reading.messages import UNPRINTABLE, Chat, Messages, Misfit, Pair
-from stages.reading.plain import Plain, plain_chat
+from stages.reading.plain import Plain, plain_chats
 from stages.reading.sources import Source
 from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
-from thumbwheel.records import (
-    CONVERSATION,
-    MESSAGE,
-    MESSAGES,
-    PREFERENCE,
-    QUARANTINE,
-    fold,
-    preference_id,
-)
+from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, fold, preference_id
 
 SHOWN = 10_000
 """Characters of a quarantined row that are kept."""
 NOBODY = Forgotten()
-MENDED = ', "mended": true'
-"""What `meta` says, beside file and row, of a row that held mojibake."""
-LANG = 3
-"""Which column of a conversation's row is its language, before its id stands in front."""
+HANDFUL = 32
+"""Records that are looked at together: so many that a look at each costs little, so few that most are all plain."""
 BATCH_ROWS = 8192
 BATCH_CHARACTERS = 4 << 20
 """Rows are handed on when there are so many of them, or of their characters."""
@@ -69,20 +60,34 @@ class Intake:
     def __init__(self, source: Source, file: str, params: RowParams, refused: Forgotten = NOBODY) -> None:
         self.source, self.file, self.params, self.refused = source, file, params, refused
         self.salt = params.user_salt.encode()
-        self.place = f'{{"file": {json.dumps(file)}, "row": '
-        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
-        self.folded: list[list[bytes]] = []
-        self.read = self.mended = self.characters = 0
+        self.chats = Chats(source, file, self.salt, params.language)
+        self.read = self.mended = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.preferences: list[tuple[Any, ...]] = []
+        self.misfits: list[tuple[Any, ...]] = []
+        self.pairs: list[str | None] = []
+        self.rows: list[int] = []
+        self.taken = self.characters = 0
 
     def take(self, records: Iterable[Record]) -> Iterator[Batches]:
         """Take in records and hand on their rows, batch by batch, and at the end what is left."""
-        for record in records:
-            self.read += 1
-            if not self._accept_plain(record):
-                self._take_one(record)
-            if self.characters > BATCH_CHARACTERS or self.read % BATCH_ROWS == 0:
-                yield self._hand_on()
+        coming = iter(records)
+        while handful := list(islice(coming, HANDFUL)):
+            for some in [handful] if self._accept_plain(handful) else self._one_by_one(handful):
+                self.read += len(some)
+                self.taken += len(some)
+                if self.characters > BATCH_CHARACTERS or self.taken >= BATCH_ROWS:
+                    yield self._hand_on()
         yield self._hand_on()
+
+    def _one_by_one(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        """Take in each record by itself, and yield it once it is in."""
+        for record in records:
+            if not self._accept_plain([record]):
+                self._take_one(record)
+            yield [record]
 
     def _take_one(self, record: Record) -> None:
         try:
@@ -91,19 +96,24 @@ class Intake:
         except Misfit as misfit:
             self._turn_away(misfit, record)
 
-    def _accept_plain(self, record: Record) -> bool:
-        """Accept a record that is plainly fit; tell whether it was, and let any other be."""
-        if self.source.kind == "preference" or self._is_refused(record.value):
+    def _accept_plain(self, records: Sequence[Record]) -> bool:
+        """Accept records that are all plainly fit; tell whether they were, and let any others be."""
+        values = [record.value for record in records]
+        if self.source.kind == "preference" or any(map(self._is_refused, values)):
             return False
-        if (plain := plain_chat(record.value, self.source.format)) is None or not has_consent(
-            plain.record, self.source
-        ):
+        if (plain := plain_chats(values, self.source.format)) is None:
             return False
-        if (characters := _characters(plain)) > self.params.max_characters:
+        said = values if plain.says_more else [NOTHING]
+        if not all(has_consent(record, self.source) for record in said) or not self._is_short(plain):
             return False
-        self.characters += characters
-        self._add_chat(plain, plain.folded, record.row, False)
+        self._add(plain, values, [record.row for record in records])
         return True
+
+    def _is_short(self, chats: Plain) -> bool:
+        """Tell whether no conversation is too long, nor several together more than a batch should hold."""
+        if len(chats.roles) > 1 and chats.characters > BATCH_CHARACTERS:
+            return False
+        return chats.characters <= self.params.max_characters or chats.longest() <= self.params.max_characters
 
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
@@ -125,37 +135,27 @@ class Intake:
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
         mended = mended_item(item)
-        self.mended += mended is not item
         if (characters := _characters(mended)) > self.params.max_characters:
+            self.mended += mended is not item
             raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
-        self.characters += characters
         if isinstance(mended, Chat):
-            folded = [fold(message["content"]) for message in mended.messages]
-            self._add_chat(mended, folded, row, mended is not item)
+            self._add(_columns(mended.messages, mended is not item), [mended.record], [row])
         else:
-            accepted = self._preference(mended)
-            self.rows["preferences"].append(accepted)
-            self.rows["origins"].append((accepted[0], "preferences", self.file, row))
+            self.mended += mended is not item
+            self.characters += characters
+            self.preferences.append(self._preference(mended))
+            self._note(self.preferences[-1][0], [row])
 
-    def _add_chat(self, chat: Chat | Plain, folded: list[bytes], row: int, is_mended: bool) -> None:
-        self.folded.append(folded)
-        self.rows["conversations"].append(self._conversation(chat, row, is_mended))
-        self.rows["origins"].append((None, "conversations", self.file, row))
+    def _add(self, chats: Plain, records: Sequence[Any], rows: Sequence[int]) -> None:
+        self.characters += chats.characters
+        self.mended += sum(chats.are_mended())
+        self.chats.add(chats, records, rows)
+        self._note(None, rows)
 
-    def _conversation(self, chat: Chat | Plain, row: int, is_mended: bool) -> tuple[Any, ...]:
-        """Return a conversation's columns but its id; that comes, with a language not said, once it is handed on."""
-        said, source = chat.record, self.source
-        return (
-            chat.messages,
-            source.name,
-            (said and word_of(said, "licence", "license")) or source.licence,
-            word_of(said, "lang", "language") if said else None,
-            word_of(said, "topic", "category") if said else None,
-            user_of(said, self.salt) if said else None,
-            moment_of(said) if said else None,
-            True,
-            f"{self.place}{row}{MENDED if is_mended else ''}}}",
-        )
+    def _note(self, pair: str | None, rows: Sequence[int]) -> None:
+        """Note where rows stood: a pair with its id, conversations without, for theirs comes later."""
+        self.pairs += [pair] * len(rows)
+        self.rows += rows
 
     def _preference(self, pair: Pair) -> tuple[Any, ...]:
         said, source = pair.record, self.source
@@ -175,40 +175,33 @@ class Intake:
             word_of(said, "licence", "license") or source.licence,
         )
 
-    def _language(self, messages: Messages) -> str:
-        if not self.params.language.characters:
-            return self.source.lang
-        return language_of([message["content"] for message in messages], self.params.language) or self.source.lang
-
     def _turn_away(self, misfit: Misfit, record: Record) -> None:
         said = record.value if isinstance(record.value, Mapping) else {}
         is_shown = misfit.reason not in NAMELESS and has_consent(said, self.source)
         text = _shown(record.value) if is_shown else ""
         self.characters += len(text)
         place = (f"{self.source.name}:{self.file}", record.row)
-        self.rows["quarantine"].append((*place, misfit.reason, _encodable(str(misfit)[:DETAIL]), text))
+        self.misfits.append((*place, misfit.reason, encodable(str(misfit)[:DETAIL]), text))
 
     def _hand_on(self) -> Batches:
-        batches = {name: to_batch(columns, SCHEMAS[name]) for name, columns in self._columns().items()}
-        self.rows = {name: [] for name in SCHEMAS}
-        self.folded = []
-        self.characters = 0
+        """Return the rows of each table that has some, and forget them."""
+        batches: Batches = {}
+        if self.chats:
+            batches["conversations"] = self.chats.hand_on()
+        for name, rows in (("preferences", self.preferences), ("quarantine", self.misfits)):
+            if rows:
+                batches[name] = to_batch(zip(*rows, strict=True), SCHEMAS[name])
+        if self.rows:
+            batches["origins"] = self._origins(batches)
+        self._clear()
         return batches
 
-    def _columns(self) -> dict[str, list[Sequence[Any]]]:
-        """Return the rows of each table that has some by columns, with the ids and languages that were put off.
-
-        What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
-        """
-        columns: dict[str, list[Sequence[Any]]]
-        columns = {name: list(zip(*rows, strict=True)) for name, rows in self.rows.items() if rows}
-        if chats := columns.get("conversations"):
-            ids = conversation_ids(chats[0], self.folded)
-            waiting = iter(ids)
-            chats[LANG] = [lang or self._language(chat) for lang, chat in zip(chats[LANG], chats[0], strict=True)]
-            chats.insert(0, ids)
-            columns["origins"][0] = [id or next(waiting) for id in columns["origins"][0]]
-        return columns
+    def _origins(self, batches: Batches) -> pa.RecordBatch:
+        """Return where rows came from; a conversation's id has come only now, with those of the whole batch."""
+        waiting = iter(batches["conversations"]["id"].to_pylist() if "conversations" in batches else ())
+        ids = [pair or next(waiting) for pair in self.pairs]
+        tables = ["preferences" if pair else "conversations" for pair in self.pairs]
+        return to_batch([ids, tables, [self.file] * len(ids), self.rows], ORIGIN)
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:
@@ -231,39 +224,18 @@ def mended_item(item: Chat | Pair) -> Chat | Pair:
     return item._replace(prompt=_with_contents(item.prompt, prompt), chosen=chosen, rejected=rejected)
 
 
-def to_batch(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return columns in the order of `schema` as one batch."""
-    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.record_batch(arrays, schema=schema)
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if kind == MESSAGES:
-        return _messages_array(values)
-    try:
-        return pa.array(values, kind)
-    except UnicodeEncodeError:
-        return pa.array([_encodable(value) for value in values], kind)
-
-
-def _messages_array(conversations: Iterable[Messages]) -> pa.Array:
-    """Return conversations as a column; by its leaves, for from dictionaries it takes three times as long."""
-    ends, end = [0], 0
-    for messages in conversations:
-        end += len(messages)
-        ends.append(end)
-    flat = list(chain.from_iterable(conversations))
-    leaves = [pa.array([message[name] for message in flat], pa.string()) for name in ("role", "content")]
-    return pa.ListArray.from_arrays(
-        pa.array(ends, pa.int32()), pa.StructArray.from_arrays(leaves, fields=list(MESSAGE))
-    )
+def _columns(messages: Messages, is_mended: bool) -> Plain:
+    """Return one conversation by columns."""
+    roles, texts = (tuple([message[name] for message in messages]) for name in ("role", "content"))
+    contents, folded = list(map(str.encode, texts)), list(map(fold, texts))
+    return Plain([roles], list(texts), contents, folded, [is_mended] * len(texts), says_more=True)
 
 
 def _with_contents(messages: Messages, contents: list[str]) -> Messages:
     return [{"role": m["role"], "content": content} for m, content in zip(messages, contents, strict=True)]
 
 
-def _characters(item: Chat | Plain | Pair) -> int:
+def _characters(item: Chat | Pair) -> int:
     if isinstance(item, Pair):
         return sum([len(m["content"]) for m in item.prompt]) + max(len(item.chosen), len(item.rejected))
     return sum([len(message["content"]) for message in item.messages])
@@ -274,8 +246,4 @@ def _shown(value: Any) -> str:
         text = value.text if isinstance(value, Fault) else json.dumps(value, ensure_ascii=False, default=str)
     except (RecursionError, ValueError, TypeError) as error:
         text = f"(a row that cannot be shown: {error})"
-    return _encodable(text[:SHOWN])
-
-
-def _encodable(text: Any) -> Any:
-    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+    return encodable(text[:SHOWN])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,11 @@ def _mend_line(line: str) -> str:
 
 def suspicious(text: str) -> bool:
     """Tell whether ftfy could find mojibake in a text: a cheap condition that whatever it finds must meet."""
-    runs = text.encode("utf-8", "surrogatepass").translate(BLANKED).split()
+    return are_suspicious(text.encode("utf-8", "surrogatepass").translate(BLANKED).split())
+
+
+def are_suspicious(runs: Iterable[bytes]) -> bool:
+    """Tell the same of a text by its runs of characters beyond ASCII, in UTF-8."""
     signs = set(map(_signs, runs))
     return any(first for first, _ in signs) and any(second for _, second in signs)
 

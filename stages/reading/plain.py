@@ -1,71 +1,120 @@
-"""The plain record, told at a glance: of the common shapes, text through and through, and with nothing to mend.
+"""Plain records, told at a glance: of the common shapes, and text through and through.
 
-Most records are. What is not plain, or not surely so, is left to `stages.reading.formats`, which names what is wrong;
-so nothing here turns a record away, and what is taken here is what would have been taken there.
+Most records are. They are looked at a handful at a time, column by column: all of a handful are plain, or what is not
+is left to `stages.reading.formats`, which names what is wrong; so nothing here turns a record away, and what is taken
+here is what would have been taken there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, shape_of
 from stages.reading.identity import MARK, MARKED
-from stages.reading.mend import suspicious
-from stages.reading.messages import SENDERS, TURNS, Messages, Misfit
-from thumbwheel.records import fold
+from stages.reading.mend import are_suspicious, mend
+from stages.reading.messages import SENDERS, TURNS, UNPRINTABLE, Misfit
+from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, Changes, fold, folded_runs, replaced
 
-NOTHING: Mapping[str, Any] = {}
 REPLACEMENT = "\ufffd"
 TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
 TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
 """Keys under which a record says more of itself than its messages."""
 
+Roles = tuple[str, ...]
+Record = Mapping[str, Any]
+
 
 class Plain(NamedTuple):
-    """A conversation, its contents as `thumbwheel.records.fold` makes them, its record, empty if it says no more."""
+    """Conversations by columns: the roles of each, then the contents of all in a row, as text, as UTF-8, and folded."""
 
-    messages: Messages
+    roles: list[Roles]
+    texts: list[str]
+    contents: list[bytes]
     folded: list[bytes]
-    record: Mapping[str, Any]
+    mended: list[bool]
+    """Of each content, whether it held mojibake."""
+    says_more: bool
+    """Of all records alike, whether they say more than their messages."""
+
+    @property
+    def characters(self) -> int:
+        return sum(map(len, self.texts))
+
+    def longest(self) -> int:
+        """Return the characters of the longest conversation."""
+        said = [0, *accumulate(map(len, self.texts))]
+        return max(said[end] - said[start] for start, end in self._bounds())
+
+    def are_mended(self) -> list[bool]:
+        """Tell of each conversation whether it held mojibake."""
+        if not any(self.mended):
+            return [False] * len(self.roles)
+        return [any(self.mended[start:end]) for start, end in self._bounds()]
+
+    def _bounds(self) -> Iterator[tuple[int, int]]:
+        return pairwise(accumulate(map(len, self.roles), initial=0))
 
 
-def plain_chat(record: Any, format: str) -> Plain | None:
-    """Return the conversation of a plain record, None of any other; `format` as `formats.read_record` takes it."""
-    if type(record) is not dict:
+def plain_chats(records: Sequence[Any], format: str) -> Plain | None:
+    """Return the conversations of records that are all plain and of the same keys, one a record; None of any others.
+
+    `format` is what `formats.read_record` takes.
+    """
+    if not {dict}.issuperset(map(type, records)) or len(keys := set(map(tuple, records))) != 1:
         return None
-    reader, tells_more = reader_of(tuple(record), format)
-    if reader is None or (messages := reader(record)) is None:
+    reader, says_more = reader_of(keys.pop(), format)
+    if reader is None or (read := reader(records)) is None:
         return None
-    folded = []
-    for message in messages:
-        text = message["content"]
-        if not text or text.isspace() or not (text.isascii() or _is_sound(text)):
-            return None
-        made = fold(text, MARKED)
-        if MARK in made:
-            return None
-        folded.append(made)
-    return Plain(messages, folded, record if tells_more else NOTHING)
-
-
-def _is_sound(text: str) -> bool:
-    """Tell whether a text beyond ASCII is whole, and can hold no mojibake."""
+    roles, texts = read
+    if not all(texts) or any(map(str.isspace, texts)):
+        return None
     try:
-        text.encode()
+        chats = Plain(roles, texts, list(map(str.encode, texts)), [], [False] * len(texts), says_more)
     except UnicodeEncodeError:
+        return None
+    chats.folded.extend([content.translate(MARKED) for content in chats.contents])
+    if MARK in b"".join(chats.folded):
+        return None
+    foreign = (place for place, text in enumerate(texts) if not text.isascii())
+    return chats if all(_take_foreign(chats, place) for place in foreign) else None
+
+
+def _take_foreign(chats: Plain, place: int) -> bool:
+    """Mend and fold a text beyond ASCII, which was folded as if it were; tell whether it is plain."""
+    text = chats.texts[place]
+    if REPLACEMENT in text:
         return False
-    return REPLACEMENT not in text and not suspicious(text)
+    runs = frozenset(chats.contents[place].translate(BLANKED).split())
+    is_western = len(runs) <= MANY_RUNS and max(map(len, runs)) <= LONG_RUN
+    is_sound, changes = _nature(runs) if is_western else (False, None)
+    if not is_sound and (mended := mend(text)) != text:
+        if UNPRINTABLE.search(mended):
+            return False
+        text, changes = mended, None
+        chats.texts[place], chats.contents[place], chats.mended[place] = mended, mended.encode(), True
+    chats.folded[place] = fold(text, MARKED) if changes is None else replaced(chats.folded[place], changes)
+    return True
 
 
-Reader = Callable[[Mapping[str, Any]], Messages | None]
+@lru_cache(1 << 13)
+def _nature(runs: frozenset[bytes]) -> tuple[bool, Changes | None]:
+    """Tell of a text with these runs of characters beyond ASCII whether it can hold no mojibake, and how it folds.
+
+    The same few runs come together again and again.
+    """
+    return not are_suspicious(runs), folded_runs(runs)
+
+
+Reader = Callable[[Sequence[Record]], tuple[list[Roles], list[str]] | None]
 
 
 @lru_cache(1024)
 def reader_of(keys: tuple[Any, ...], format: str) -> tuple[Reader | None, bool]:
-    """Return what reads the messages of records with these keys, if any may be plain, and whether they tell more."""
+    """Return what reads the roles and texts of records with these keys, if they may be plain; and if they say more."""
     return _reader_of(keys, format), not TOLD.isdisjoint(keys)
 
 
@@ -83,7 +132,7 @@ def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
     if shape == "prompt_completion" and "label" not in keys:
         return _turn(_first(keys, PROMPT_KEYS), _first(keys, ANSWER_KEYS))
     if shape == "alpaca":
-        more = ("input", "context", "history")
+        more = [name for name in ("input", "context", "history") if name in keys]
         return _turn(_first(keys, ("instruction",)), _first(keys, ("output", "response")), more)
     return None
 
@@ -96,12 +145,15 @@ def _turn(asked: str | None, answered: str | None, more: Sequence[str] = ()) -> 
     """Return what reads one turn that stands under two keys; it is not plain where something stands under `more`."""
     if asked is None or answered is None:
         return None
+    both = itemgetter(asked, answered)
 
-    def read(record: Mapping[str, Any]) -> Messages | None:
-        prompt, answer = record[asked], record[answered]
-        if type(prompt) is not str or type(answer) is not str or _is_framed(prompt) or any(map(record.get, more)):
+    def read(records: Sequence[Record]) -> tuple[list[Roles], list[str]] | None:
+        texts = list(chain.from_iterable(map(both, records)))
+        if not {str}.issuperset(map(type, texts)) or any(map(_is_framed, texts[::2])):
             return None
-        return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        if any(any(map(itemgetter(name), records)) for name in more):
+            return None
+        return [TURNS] * len(records), texts
 
     return read
 
@@ -114,23 +166,22 @@ def _is_framed(prompt: str) -> bool:
 def _listed(name: str, sender: str, content: str, senders: Mapping[str, str]) -> Reader:
     """Return what reads turns from the list under `name`."""
 
-    def read(record: Mapping[str, Any]) -> Messages | None:
-        turns = record.get(name)
-        if type(turns) is not list or not {dict}.issuperset(map(type, turns)):
+    def read(records: Sequence[Record]) -> tuple[list[Roles], list[str]] | None:
+        lists: list[Any] = [record.get(name) for record in records]
+        if not {list}.issuperset(map(type, lists)) or not {dict}.issuperset(map(type, chain.from_iterable(lists))):
             return None
-        roles, texts = [turn.get(sender) for turn in turns], [turn.get(content) for turn in turns]
-        if not {str}.issuperset(map(type, chain(roles, texts))):
+        said = [tuple([turn.get(sender) for turn in turns]) for turns in lists]
+        texts = [turn.get(content) for turns in lists for turn in turns]
+        if not {str}.issuperset(map(type, chain(texts, *said))):
             return None
-        named = [senders.get(role, "") for role in roles]
-        if not in_turn(tuple(named)):
-            return None
-        return [{"role": role, "content": text} for role, text in zip(named, texts, strict=True)]
+        roles = [tuple([senders.get(role, "") for role in each]) for each in said]
+        return (roles, texts) if all(map(in_turn, roles)) else None
 
     return read
 
 
 @lru_cache(256)
-def in_turn(roles: tuple[str, ...]) -> bool:
+def in_turn(roles: Roles) -> bool:
     """Tell whether roles are the user's and the assistant's in turn, a system's perhaps before, and end on a reply."""
     turns = roles[1:] if roles[:1] == ("system",) else roles
     return len(turns) > 0 and len(turns) % 2 == 0 and turns == TURNS * (len(turns) // 2)

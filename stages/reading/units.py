@@ -7,6 +7,7 @@ that reads it: without it a run ends in the same tables, only later.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -83,7 +84,7 @@ class Taken(NamedTuple):
         """Yield the unit's rows of one table."""
         path = self.folder / f"{table}.arrow"
         if path.exists():
-            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
                 yield from reader
 
 
@@ -155,11 +156,13 @@ def _records(unit: Unit) -> Iterator[Record]:
 def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
     """Yield the lines of a stretch."""
     left = stretch.end - stretch.start
-    with path.open("rb", buffering=PIECE) as file:
+    with path.open("rb") as file:
         file.seek(stretch.start)
-        while left > 0 and (line := file.readline()):
-            left -= len(line)
-            yield line
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            left -= len(piece)
+            rest = file.readline() if left > 0 else b""
+            left -= len(rest)
+            yield from io.BytesIO(piece + rest)
 
 
 def _write(folder: Path, batches: Iterable[dict[str, pa.RecordBatch]]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.reading import intake
+from stages.reading.arrays import to_batch
 from stages.reading.containers import Record, read_lines
-from stages.reading.intake import SCHEMAS, Intake, RowParams, to_batch
+from stages.reading.intake import SCHEMAS, Intake, RowParams
 from stages.reading.mend import LanguageParams
 from stages.reading.sources import Source
 from tests.stages.reading.test_formats import RECORDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from stages.reading.containers import Record
 from stages.reading.heap import lean
-from stages.reading.identity import MARKED, conversation_ids, squeezed
-from stages.reading.intake import Intake
-from stages.reading.plain import in_turn, plain_chat
+from stages.reading.identity import MARKED, conversation_ids
+from stages.reading.intake import SCHEMAS, Intake
+from stages.reading.messages import CONTROLS
+from stages.reading.plain import in_turn, plain_chats
 from tests.conftest import public_or_skip
 from tests.stages.reading.test_formats import RECORDS
 from tests.stages.reading.test_intake import CHATS, SAID, params, source
-from thumbwheel.records import FOLDED, conversation_id, fold, normalise
+from thumbwheel.records import FOLDED, conversation_id, fold
 
 ODD = st.sampled_from(
     ["", " ", "a", "\n\n", "â€™ Ã©", "’", "\x00", "\x7f", "\ufffd", "\ud800", "[{", "A  b", "\xa0", "ﬁ"]
@@ -48,7 +50,7 @@ PLAIN = [
 class Slow(Intake):
     """Takes nothing at a glance."""
 
-    def _accept_plain(self, record: Record) -> bool:
+    def _accept_plain(self, records: Sequence[Record]) -> bool:
         return False
 
 
@@ -56,7 +58,8 @@ def outcome(kind: type[Intake], values: list[Any], **more: Any) -> tuple[Any, ..
     """Return all that an intake gives of values: the rows of its tables in their order, and its counts."""
     intake = kind(source(**more), "f.jsonl", params(limit=30, characters=120))
     batches = list(intake.take(Record(row, value) for row, value in enumerate(values)))
-    return intake.read, intake.mended, batches
+    tables = {name: pa.Table.from_batches([b[name] for b in batches if name in b], SCHEMAS[name]) for name in SCHEMAS}
+    return intake.read, intake.mended, tables
 
 
 @settings(max_examples=400)
@@ -85,22 +88,21 @@ def _head(file: Any) -> list[Any]:
 
 @pytest.mark.parametrize("record", PLAIN, ids=lambda record: next(iter(record)))
 def test_the_common_shapes_are_plain(record: Any) -> None:
-    plain = plain_chat(record, "auto")
+    plain = plain_chats([record], "auto")
 
     assert plain is not None
-    assert plain.record == (record if "user" in record else {})
+    assert plain.says_more == ("user" in record)
 
 
-@given(st.lists(st.lists(CHATS.flatmap(lambda chat: st.sampled_from(chat["messages"])), max_size=3), max_size=5))
-def test_many_ids_at_once_are_each_its_own(chats: list[Any]) -> None:
-    folded = [[fold(message["content"]) for message in chat] for chat in chats]
+@given(st.lists(st.lists(st.text(st.sampled_from(" \n\tab\u3000Éß")) | st.text(), max_size=3), max_size=6))
+def test_many_ids_at_once_are_each_its_own(chats: list[list[str]]) -> None:
+    roles = [tuple("user" if turn % 2 else "assistant" for turn in range(len(chat))) for chat in chats]
+    folded = [fold(text) for chat in chats for text in chat]
+    messages = [
+        [{"role": r, "content": t} for r, t in zip(*each, strict=True)] for each in zip(roles, chats, strict=True)
+    ]
 
-    assert conversation_ids(chats, folded) == [conversation_id(chat) for chat in chats]
-
-
-@given(st.lists(st.text(st.sampled_from(" \n\tab\u3000Éß")) | st.text(), max_size=6))
-def test_folded_and_squeezed_a_text_is_normalised(texts: list[str]) -> None:
-    assert squeezed([fold(text) for text in texts]) == [normalise(t).encode("utf-8", "surrogatepass") for t in texts]
+    assert conversation_ids(roles, folded) == [conversation_id(chat) for chat in messages]
 
 
 @given(st.text())
@@ -134,3 +136,8 @@ def test_memory_is_as_it_was_once_the_rows_are_through() -> None:
         raise ValueError("a row that no one foresaw")
     assert inside == "system"
     assert pa.default_memory_pool().backend_name == before
+
+
+@pytest.mark.parametrize("control", [chr(byte) for byte in CONTROLS], ids=ascii)
+def test_no_control_passes_at_a_glance(control: str) -> None:
+    assert plain_chats([{"prompt": "Hi?", "completion": f"Hello.{control}"}], "auto") is None

@@ -1,0 +1,109 @@
+"""Conversations on their way into a table: gathered by columns, and made a batch when they are handed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.reading.arrays import text_array, to_batch
+from stages.reading.fields import moment_of, user_of, word_of
+from stages.reading.identity import conversation_ids
+from stages.reading.mend import LanguageParams, language_of
+from stages.reading.plain import Plain
+from stages.reading.sources import Source
+from thumbwheel.records import CONVERSATION, MESSAGE
+
+NOTHING: Mapping[str, Any] = {}
+MENDED = ', "mended": true}'
+"""How `meta` ends, behind file and row, of a row that held mojibake."""
+
+
+class Chats:
+    """The conversations of one file since they were last handed on."""
+
+    def __init__(self, source: Source, file: str, salt: bytes, language: LanguageParams) -> None:
+        self._source, self._salt, self._language = source, salt, language
+        self._place = f'{{"file": {json.dumps(file)}, "row": '
+        self._clear()
+
+    def _clear(self) -> None:
+        self._roles: list[tuple[str, ...]] = []
+        self._texts: list[str] = []
+        self._contents: list[bytes] = []
+        self._folded: list[bytes] = []
+        self._records: list[Mapping[str, Any]] = []
+        self._rows: list[int] = []
+        self._ends: list[str] = []
+        self._say_more = False
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, chats: Plain, records: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> None:
+        """Add conversations with the record that each was read from, and where it stood in the file."""
+        self._roles += chats.roles
+        self._texts += chats.texts
+        self._contents += chats.contents
+        self._folded += chats.folded
+        self._records += records if chats.says_more else [NOTHING] * len(records)
+        self._rows += rows
+        self._ends += [MENDED if is_mended else "}" for is_mended in chats.are_mended()]
+        self._say_more |= chats.says_more
+
+    def hand_on(self) -> pa.RecordBatch:
+        """Return all conversations as rows of their table, and forget them.
+
+        What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
+        """
+        source, number = self._source, len(self)
+        columns = [
+            conversation_ids(self._roles, self._folded),
+            self._messages(),
+            [source.name] * number,
+            [word or source.licence for word in self._words("licence", "license")],
+            self._languages(),
+            self._words("topic", "category"),
+            self._each(lambda record: user_of(record, self._salt)),
+            self._each(moment_of),
+            [True] * number,
+            self._meta(),
+        ]
+        self._clear()
+        return to_batch(columns, CONVERSATION)
+
+    def _messages(self) -> pa.Array:
+        """Return the messages as a column, by its leaves; from dictionaries it takes several times as long."""
+        roles = pa.array(list(chain.from_iterable(self._roles)), pa.string())
+        turns = pa.StructArray.from_arrays([roles, text_array(self._contents)], fields=list(MESSAGE))
+        return pa.ListArray.from_arrays(pa.array(self._bounds(), pa.int32()), turns)
+
+    def _bounds(self) -> list[int]:
+        """Return where in all messages each conversation starts, and the last one ends."""
+        return list(accumulate(map(len, self._roles), initial=0))
+
+    def _languages(self) -> list[str]:
+        """Return what each record names, else what its text tells, else what its source says."""
+        named, params = self._words("lang", "language"), self._language
+        if not params.characters:
+            return [word or self._source.lang for word in named]
+        chats = (self._texts[start:end] for start, end in pairwise(self._bounds()))
+        return [
+            word or language_of(texts, params) or self._source.lang for word, texts in zip(named, chats, strict=True)
+        ]
+
+    def _meta(self) -> pa.Array:
+        rows = pa.array(self._rows, pa.int64()).cast(pa.string())
+        return pc.binary_join_element_wise(self._place, rows, pa.array(self._ends), "")
+
+    def _words(self, *names: str) -> list[str | None]:
+        return self._each(lambda record: word_of(record, *names))
+
+    def _each(self, tell: Callable[[Mapping[str, Any]], str | None]) -> list[str | None]:
+        if not self._say_more:
+            return [None] * len(self)
+        return [tell(record) if record else None for record in self._records]
