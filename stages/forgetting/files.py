@@ -14,7 +14,7 @@ from typing import Any
 from stages.forgetting.found import Found
 from stages.forgetting.traces import TOKEN, Traces
 from stages.ingest import IngestParams
-from stages.reading.containers import parse
+from stages.reading.containers import parse, rows_of
 from stages.reading.fields import users_of
 from stages.reading.intake import Intake
 from stages.reading.sources import MENDED, Source, list_files, read
@@ -167,7 +167,8 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     import pyarrow.parquet as pq
 
-    return repr(pq.read_table(path).to_pylist()).encode("utf-8", "surrogatepass")
+    rows = [rows_of(batch) for batch in pq.read_table(path).to_batches()]
+    return repr(rows).encode("utf-8", "surrogatepass")
 
 
 def _overwrite(path: Path, lines: Iterable[bytes], bad: Iterable[int]) -> None:

@@ -154,7 +154,8 @@ def _list_local(uri: str, is_wanted: Callable[[str], bool]) -> list[dict[str, An
     elif path.is_file():
         paths = [path]
     else:
-        paths = [Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]
+        names = glob.glob(uri, root_dir=root, recursive=True)
+        paths = [found for name in names if (found := root / name).is_file()]
     return [_mark_local(p, root) for p in sorted(paths)]
 
 
@@ -168,7 +169,8 @@ def _list_remote(uri: str, is_wanted: Callable[[str], bool]) -> list[dict[str, A
 
     try:
         api = _s3()
-        names = api.glob(uri) if any(c in uri for c in "*?[") else api.find(uri)
+        is_glob = any(c in uri for c in "*?[") and not api.isfile(uri)
+        names = api.glob(uri) if is_glob else api.find(uri)
         infos = [api.info(name) for name in sorted(names)]
     except (OSError, BotoCoreError) as error:
         raise SourceError(

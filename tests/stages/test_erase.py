@@ -18,7 +18,13 @@ from thumbwheel.lake import read_pin, read_pinned, write_table
 from thumbwheel.records import QUARANTINE, to_table
 from thumbwheel.settings import REPOSITORY
 
-VALUES = ("tilda.varn@mail.example", "078-05-1120", "4111 1111 1111 1111", "quarantined@mail.example")
+VALUES = (
+    "tilda.varn@mail.example",
+    "078-05-1120",
+    "4111 1111 1111 1111",
+    "quarantined@mail.example",
+    "topic@mail.example",
+)
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def fill(root: Path) -> None:
     """Make the lake of a run that first scrubbed too little."""
     rejected = {"source": "s", "line": 1, "reason": "role", "detail": "", "row": VALUES[3]}
     write_table("quarantine", to_table([rejected], QUARANTINE))
-    chats = [chat("a", f"I am {VALUES[0]}", "ok"), chat("b", VALUES[1], "ok")]
+    chats = [{**chat("a", f"I am {VALUES[0]}", "ok"), "topic": f"of {VALUES[4]}"}, chat("b", VALUES[1], "ok")]
     pairs = [pair("c", "hi", VALUES[2], VALUES[0])]
     names = {"c": "dedup_conversations", "p": "dedup_preferences", "q": "pairs_preferences", "u": "pairs_unpaired"}
     scrub(root, chats, pairs, kinds={"ipv4": "placeholder"}, names=names)

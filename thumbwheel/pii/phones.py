@@ -99,7 +99,8 @@ def _is_named(text: str, match: re.Match[str]) -> bool:
     start, end = match.span()
     if WORDS_BEFORE.search(text, max(0, start - NEAR), start) or WORDS_BEHIND.match(text, end, end + BEHIND):
         return True
-    return WORDS_ELSEWHERE.search(text[max(0, start - NEAR) : start]) is not None
+    before = text[max(0, start - NEAR) : start]
+    return not before.isascii() and WORDS_ELSEWHERE.search(before) is not None
 
 
 def _may_be_assigned(text: str, match: re.Match[str]) -> bool:

@@ -16,6 +16,7 @@ import zstandard
 
 from stages.reading.files import Fault, container_of, find_files, read_records
 from thumbwheel.errors import SourceError
+from thumbwheel.settings import settings
 
 ROWS = [{"prompt": f"question {i} – ü", "completion": "answer\nin two lines"} for i in range(3)]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -109,6 +110,20 @@ def test_a_folder_lists_only_what_can_be_read(workspace: Path) -> None:
     assert [f["uri"] for f in find_files("folder")] == ["folder/a.jsonl"]
 
 
+def test_marks_of_a_pattern_in_the_names_of_files_and_folders_are_no_pattern(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = workspace / "of [one] user"
+    (root / "folder").mkdir(parents=True)
+    monkeypatch.setenv("THUMBWHEEL_ROOT", str(root))
+    settings.cache_clear()
+    write(root / "folder" / "a [1]*.jsonl")
+    for uri in ("folder", "folder/*", str(root.parent / "of ?one? user" / "folder" / "*")):
+        (found,) = find_files(uri)
+        assert found["uri"] == "folder/a [1]*.jsonl"
+        assert find_files(found["uri"]) == [found]
+
+
 def test_a_source_that_matches_nothing_says_how_to_mend_it(workspace: Path) -> None:
     with pytest.raises(SourceError, match=r"source 'no/\*' matches no file; correct its uri in params.yaml"):
         find_files("no/*")
@@ -144,6 +159,10 @@ def test_s3_sources_list_and_read_like_local_ones(bucket: Any, workspace: Path) 
     assert all(f["etag"] for f in found)
     assert [r.value for f in found for r in read_records(f["uri"])] == ROWS * 2
     assert [f["uri"] for f in find_files("s3://lake/chats")] == [f["uri"] for f in found]
+    bucket.upload_file(str(workspace / "b.parquet"), "lake", "chats/more/c [1].parquet")
+    (odd,) = find_files("s3://lake/chats/more/*")
+    assert find_files(odd["uri"]) == [odd]
+    assert [r.value for r in read_records(odd["uri"])] == ROWS
 
 
 @pytest.mark.slow
