@@ -66,7 +66,7 @@ def run_of(cp: np.ndarray, at: int, end: int, c: int) -> int:
     return i - at
 
 
-@inlined
+@compiled
 def prefix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray) -> int:
     c = cp[begin]
     if flags[c] & (PREFIX | ICON | MONEY):
@@ -79,7 +79,7 @@ def prefix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray) -> in
     return foreign_dollar(cp, begin, end)
 
 
-@inlined
+@compiled
 def foreign_dollar(cp: np.ndarray, begin: int, end: int) -> int:
     """Return the length of "US$", "C$" or "A$" at `begin`, or 0."""
     if begin + 1 < end and cp[begin + 1] == DOLLAR and cp[begin] in (CAPITAL_A, CAPITAL_C):
@@ -89,7 +89,7 @@ def foreign_dollar(cp: np.ndarray, begin: int, end: int) -> int:
     return 0
 
 
-@inlined
+@compiled
 def suffix_length(cp: np.ndarray, begin: int, end: int, flags: np.ndarray, units: np.ndarray) -> int:
     if begin >= end:
         return 0
@@ -147,7 +147,7 @@ def measure_suffix(cp: np.ndarray, begin: int, end: int, flags: np.ndarray, unit
     return 0
 
 
-@inlined
+@compiled
 def infix_length(cp: np.ndarray, at: int, begin: int, end: int, flags: np.ndarray) -> int:
     c = cp[at]
     if c == ELLIPSIS or flags[c] & ICON:

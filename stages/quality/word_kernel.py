@@ -102,14 +102,14 @@ def known_word(key: np.uint64, known: np.ndarray) -> int:
 @inlined
 def case_of(cp: np.ndarray, begin: int, end: int, rules: Rules) -> np.int64 | int:
     """Return the slot of the special case that stands there, or -1."""
-    if not 0 < end - begin <= LONGEST:
-        return -1
-    key = hashed(cp, begin, end)
-    return find_case(key, rules.keys) if known_word(key, rules.known) == MAY_BE_CASE else -1
+    return find_case(cp, begin, end, rules.known, rules.keys) if 0 < end - begin <= LONGEST else -1
 
 
 @compiled
-def find_case(key: np.uint64, keys: np.ndarray) -> np.int64 | int:
+def find_case(cp: np.ndarray, begin: int, end: int, known: np.ndarray, keys: np.ndarray) -> np.int64 | int:
+    key = hashed(cp, begin, end)
+    if known_word(key, known) < MAY_BE_CASE:
+        return -1
     slot = np.int64(key % np.uint64(SLOTS))
     while keys[slot] != 0:
         if keys[slot] == key:
