@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
@@ -18,7 +18,9 @@ from stages.reading.plain import Plain
 from stages.reading.sources import Source
 from thumbwheel.records import CONVERSATION, MESSAGE
 
-NOTHING: Mapping[str, Any] = {}
+Said = tuple[str | None, str | None, str | None, str | None, str | None]
+"""What a record says of its licence, language, topic, user and moment."""
+NOTHING: Said = (None,) * 5
 MENDED = ', "mended": true}'
 """How `meta` ends, behind file and row, of a row that held mojibake."""
 
@@ -36,10 +38,9 @@ class Chats:
         self._texts: list[str] = []
         self._contents: list[bytes] = []
         self._folded: list[bytes] = []
-        self._records: list[Mapping[str, Any]] = []
+        self._said: list[Said] = []
         self._rows: list[int] = []
         self._ends: list[str] = []
-        self._say_more = False
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -50,27 +51,33 @@ class Chats:
         self._texts += chats.texts
         self._contents += chats.contents
         self._folded += chats.folded
-        self._records += records if chats.says_more else [NOTHING] * len(records)
+        self._said += map(self._say, records) if chats.says_more else [NOTHING] * len(records)
         self._rows += rows
         self._ends += [MENDED if is_mended else "}" for is_mended in chats.are_mended()]
-        self._say_more |= chats.says_more
+
+    def _say(self, record: Mapping[str, Any]) -> Said:
+        return (
+            word_of(record, "licence", "license"),
+            word_of(record, "lang", "language"),
+            word_of(record, "topic", "category"),
+            user_of(record, self._salt),
+            moment_of(record),
+        )
 
     def hand_on(self) -> pa.RecordBatch:
         """Return all conversations as rows of their table, and forget them.
 
         What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
         """
-        source, number = self._source, len(self)
+        licences, languages, *others = zip(*self._said, strict=True)
         columns = [
             conversation_ids(self._roles, self._folded),
             self._messages(),
-            [source.name] * number,
-            [word or source.licence for word in self._words("licence", "license")],
-            self._languages(),
-            self._words("topic", "category"),
-            self._each(lambda record: user_of(record, self._salt)),
-            self._each(moment_of),
-            [True] * number,
+            [self._source.name] * len(self),
+            [licence or self._source.licence for licence in licences],
+            self._languages(languages),
+            *others,
+            [True] * len(self),
             self._meta(),
         ]
         self._clear()
@@ -86,24 +93,14 @@ class Chats:
         """Return where in all messages each conversation starts, and the last one ends."""
         return list(accumulate(map(len, self._roles), initial=0))
 
-    def _languages(self) -> list[str]:
+    def _languages(self, named: Iterable[str | None]) -> list[str]:
         """Return what each record names, else what its text tells, else what its source says."""
-        named, params = self._words("lang", "language"), self._language
+        default, params = self._source.lang, self._language
         if not params.characters:
-            return [word or self._source.lang for word in named]
-        chats = (self._texts[start:end] for start, end in pairwise(self._bounds()))
-        return [
-            word or language_of(texts, params) or self._source.lang for word, texts in zip(named, chats, strict=True)
-        ]
+            return [language or default for language in named]
+        texts = (self._texts[start:end] for start, end in pairwise(self._bounds()))
+        return [said or language_of(text, params) or default for said, text in zip(named, texts, strict=True)]
 
     def _meta(self) -> pa.Array:
         rows = pa.array(self._rows, pa.int64()).cast(pa.string())
         return pc.binary_join_element_wise(self._place, rows, pa.array(self._ends), "")
-
-    def _words(self, *names: str) -> list[str | None]:
-        return self._each(lambda record: word_of(record, *names))
-
-    def _each(self, tell: Callable[[Mapping[str, Any]], str | None]) -> list[str | None]:
-        if not self._say_more:
-            return [None] * len(self)
-        return [tell(record) if record else None for record in self._records]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from stages.reading.arrays import encodable, to_batch
-from stages.reading.chats import NOTHING, Chats
+from stages.reading.chats import Chats
 from stages.reading.containers import Fault, Record
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
 from stages.reading.formats import read_record
@@ -103,8 +103,8 @@ class Intake:
             return False
         if (plain := plain_chats(values, self.source.format)) is None:
             return False
-        said = values if plain.says_more else [NOTHING]
-        if not all(has_consent(record, self.source) for record in said) or not self._is_short(plain):
+        agree = all(has_consent(value, self.source) for value in values) if plain.says_more else self.source.consent
+        if not agree or not self._is_short(plain):
             return False
         self._add(plain, values, [record.row for record in records])
         return True

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.reading import intake
 from stages.reading.containers import Record
 from stages.reading.heap import lean
 from stages.reading.identity import MARKED, conversation_ids
@@ -30,6 +31,14 @@ TEXT = st.text(max_size=8) | st.lists(ODD | st.just("### Response:"), max_size=4
 ROLE = st.sampled_from(["user", "assistant", "system", "human", "gpt", "Human", "tool", None, 7])
 TURN = st.fixed_dictionaries({"role": ROLE, "content": TEXT}) | st.fixed_dictionaries({"from": ROLE, "value": TEXT})
 ODDS = st.sampled_from([None, True, False, [], [["a", "b"]], "a"])
+
+
+def talk(texts: list[str]) -> list[dict[str, str]]:
+    """Return texts as messages in turn, the system's first where they are odd in number."""
+    roles = ("system",) * (len(texts) % 2) + ("user", "assistant") * (len(texts) // 2)
+    return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+
+
 SHAPED = st.one_of(
     st.fixed_dictionaries(
         {"prompt": TEXT, "completion": TEXT}, optional={"system": TEXT, "label": ODDS, "answer": TEXT}
@@ -37,6 +46,14 @@ SHAPED = st.one_of(
     st.fixed_dictionaries({"instruction": TEXT, "output": TEXT}, optional={"input": TEXT, "history": ODDS}),
     st.fixed_dictionaries({"messages": st.lists(TURN, max_size=4)}, optional={"system": TEXT}),
     st.fixed_dictionaries({"conversations": st.lists(TURN, max_size=4)}, optional={"system": TEXT}),
+)
+SAYS = st.text(min_size=1, max_size=8) | st.sampled_from(
+    ["a", "’ É…", "â€™ Ã©", "e\u0301 x", "日本", "  A \n b ", "\x1f"]
+)
+ALIKE = st.one_of(
+    st.lists(st.fixed_dictionaries({"prompt": SAYS, "completion": SAYS}), max_size=7),
+    st.lists(st.fixed_dictionaries({"instruction": SAYS, "input": st.just("") | SAYS, "output": SAYS}), max_size=7),
+    st.lists(st.lists(SAYS, max_size=5).map(lambda texts: {"messages": talk(texts)}), max_size=7),
 )
 FORMATS = st.sampled_from(["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference"])
 PLAIN = [
@@ -56,10 +73,10 @@ class Slow(Intake):
 
 def outcome(kind: type[Intake], values: list[Any], **more: Any) -> tuple[Any, ...]:
     """Return all that an intake gives of values: the rows of its tables in their order, and its counts."""
-    intake = kind(source(**more), "f.jsonl", params(limit=30, characters=120))
-    batches = list(intake.take(Record(row, value) for row, value in enumerate(values)))
+    taken = kind(source(**more), "f.jsonl", params(limit=30, characters=120))
+    batches = list(taken.take(Record(row, value) for row, value in enumerate(values)))
     tables = {name: pa.Table.from_batches([b[name] for b in batches if name in b], SCHEMAS[name]) for name in SCHEMAS}
-    return intake.read, intake.mended, tables
+    return taken.read, taken.mended, tables
 
 
 @settings(max_examples=400)
@@ -68,6 +85,24 @@ def test_at_a_glance_is_as_record_by_record(values: list[Any], format: str, cons
     rows = [{**value, **said} if isinstance(value, dict) else value for value, said in values]
 
     assert outcome(Intake, rows, format=format, consent=consent) == outcome(Slow, rows, format=format, consent=consent)
+
+
+@settings(max_examples=400)
+@given(ALIKE, st.booleans(), st.integers(1, 4))
+def test_records_alike_are_taken_together_as_one_by_one(values: list[Any], consent: bool, handful: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "HANDFUL", handful)
+        assert outcome(Intake, values, consent=consent) == outcome(Slow, values, consent=consent)
+
+
+def test_a_handful_is_taken_at_once_mojibake_and_all() -> None:
+    bad = "c’est déjà l’été".encode().decode("windows-1252")
+    plain = plain_chats([{"prompt": "Hi?", "completion": text} for text in ("É…", bad, "Hello.")], "auto")
+
+    assert plain is not None
+    assert plain.texts[3] == "c’est déjà l’été"
+    assert plain.folded == [fold(text) for text in plain.texts]
+    assert plain.are_mended() == [False, True, False]
 
 
 @pytest.mark.parametrize("name", ["chat/p3_50k", "chat/gpteacher"])
