@@ -204,7 +204,7 @@ class Orchestrator:
             is_new=request.conversation_id is None,
             user=guest.user if guest.is_proven else None,
             prompt=seen.messages,
-            system="\n\n".join(filter(None, [self.release.system_prompt, own])),
+            system="\n\n".join(filter(None, [self.release.system_prompt, seen.system])),
             budget=self.release.window - self._most(request),
             tools=offered["tools"] if offered else [],
         )
