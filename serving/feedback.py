@@ -33,7 +33,11 @@ def feedback_event(
         ApiError: 404 for a reply that is not there, 400 for feedback that says nothing or contradicts the history.
     """
     reply = history.find(request.message_id)
-    if reply is None or reply.conversation_id != request.conversation_id or not guest.may_see(reply.user):
+    if (
+        reply is None
+        or reply.conversation_id != request.conversation_id
+        or not guest.may_see(reply.conversation_id, reply.user)
+    ):
         raise ApiError(404, f"there is no message '{request.message_id}' here", "message_not_found", "message_id")
     if not (request.rating or request.reason or request.correction or request.spans):
         raise ApiError(400, "one of rating, reason, correction and spans is needed", "invalid_value", "rating")

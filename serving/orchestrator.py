@@ -92,7 +92,8 @@ class Orchestrator:
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:
         """Tell whether a reply is a guest's to see: theirs, and from no other tenant's documents."""
-        return guest.may_see(reply.user) and tenants_of(reply.retrieved) <= set(self._tenants(guest))
+        is_theirs = guest.may_see(reply.conversation_id, reply.user)
+        return is_theirs and tenants_of(reply.retrieved) <= set(self._tenants(guest))
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         """Yield a reply's text and calls as they come; the reply is in the history when this ends, however it ends."""
@@ -186,9 +187,9 @@ class Orchestrator:
 
     async def _conversation(self, request: ChatRequest, guest: Guest) -> str:
         if request.conversation_id is None:
-            return f"c-{uuid.uuid4().hex}"
+            return guest.new_conversation()
         earlier = await to_thread.run_sync(self.history.conversation, request.conversation_id)
-        if not earlier or not self.may_read(guest, earlier[0]):
+        if not earlier or not all(self.may_read(guest, reply) for reply in earlier):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
