@@ -150,6 +150,13 @@ def test_a_refused_answer_is_kept_and_takes_feedback(chat: Chat) -> None:
     assert chat.events()[0]["reply"] == REFUSAL
 
 
+def test_nothing_is_learnt_from_a_reply_that_the_guardrails_ended(chat: Chat) -> None:
+    refused = chat.ask(ATTACK).json()
+    chat.rate(refused, correction="Of course. Here is how it goes.", consent=True)
+    chat.rate(chat.ask().json(), correction="Good evening.", consent=True)
+    assert [event["consent"] for event in chat.events()] == [False, True]
+
+
 def test_a_conversation_goes_on_after_a_refusal_without_the_refused_turn(chat: Chat) -> None:
     turns = [("user", "Hi"), ("assistant", "Hello"), ("user", ATTACK), ("assistant", REFUSAL), ("user", "And rain?")]
     messages = [{"role": role, "content": content} for role, content in turns]
