@@ -110,6 +110,7 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     app.add_route("/v1/chat/completions", chat_completions, ["POST"])  # takes nothing that FastAPI would have to solve
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
+    app.get("/v1/models/{name:path}")(model)
     personal.add_routes(app)
     review.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
@@ -202,8 +203,17 @@ async def models(request: Request) -> dict[str, Any]:
     """List the models that answer, the champion first, and the adapters that a caller may ask for."""
     guest = await request.app.state.parts.entry.guest(request)
     names = dict.fromkeys([*request.app.state.fleet.models(), *request.app.state.pool.offered(guest.caller)])
-    shown = [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"} for name in names]
-    return {"object": "list", "data": shown}
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+async def model(request: Request, name: str) -> dict[str, Any]:
+    """Return one of the models that a caller may ask for."""
+    listed: list[dict[str, Any]] = (await models(request))["data"]
+    if (found := next((one for one in listed if one["id"] == name), None)) is not None:
+        return found
+    if name == request.app.state.fleet.champion.release.name:  # which stands for whoever is champion
+        return _model(name)
+    raise ApiError(404, f"the model '{name}' does not exist", "model_not_found", "model")
 
 
 async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:
@@ -241,6 +251,10 @@ async def readyz(request: Request) -> Response:
 async def _drain(pieces: AsyncIterator[Piece]) -> None:
     async for _ in pieces:
         pass
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"}
 
 
 def _public(reply: Reply) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from serving.trace import note, span
 from serving.upstream import Piece
 from thumbwheel.arms import CONTROL
 
-PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
+PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "response_format")
 
 
 class Orchestrator:
@@ -82,7 +82,7 @@ class Orchestrator:
             else self._partition(context, guest, payload),
             wanted=wanted,
             model=self.release.model,
-            is_streamed=request.stream,
+            is_streamed=bool(request.stream),
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
@@ -160,7 +160,8 @@ class Orchestrator:
         elif grounding.retrieved is not None:
             draft.context, draft.retrieved = replace(draft.context, prompt=grounding.messages), grounding.retrieved
             draft.payload["messages"] = with_system(draft.context.system, grounding.messages)
-        return None if draft.offered else grounding.answer  # a tool may know what no document says
+        is_free = not (draft.offered or "response_format" in draft.payload)  # a tool may know, a form must be kept
+        return grounding.answer if is_free else None
 
     def _room(self, draft: Draft) -> int:
         """Return how many characters of documents the window has room for."""
@@ -230,7 +231,9 @@ class Orchestrator:
         return _plain(asked), seen.verdict
 
     def _payload(self, request: ChatRequest, context: Context, offered: Offered | None) -> dict[str, Any]:
-        given = request.model_dump(include=set(PASSED_ON), exclude_none=True)
+        given = request.model_dump(include=set(PASSED_ON), exclude_none=True, by_alias=True)
+        if given.get("response_format") == {"type": "text"}:
+            del given["response_format"]  # which is what an answer has anyway
         return {
             **given,
             **(offered or {}),

@@ -65,8 +65,46 @@ def test_openais_own_client_works(chat: Chat) -> None:
     pieces = client.chat.completions.create(model=model, messages=messages, stream=True)
     assert whole.choices[0].message.content == "Echo 1: Hi"
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "Echo 2: Hi"
-    with pytest.raises(NotFoundError, match="does not exist"):
-        client.chat.completions.create(model="gpt-9", messages=messages)
+    assert [client.models.retrieve(name).id for name in (model, "thumbwheel-chat")] == [model, "thumbwheel-chat"]
+    for call in (
+        lambda: client.chat.completions.create(model="gpt-9", messages=messages),
+        lambda: client.models.retrieve("gpt-9"),
+    ):
+        with pytest.raises(NotFoundError, match="does not exist"):
+            call()
+
+
+def test_openais_client_gets_an_answer_in_the_form_that_it_names(chat: Chat) -> None:
+    from openai import OpenAI
+
+    schema = {"type": "object", "properties": {"colour": {"type": ["string", "null"], "default": None}}}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "light", "schema": schema, "strict": True}}
+    chat.engine.text = '{"colour": "white"}'
+    client = OpenAI(base_url=f"{chat.url}/v1", api_key="none", max_retries=0)
+    messages: Any = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": "Which?"}]
+    answer = client.chat.completions.create(model="thumbwheel-chat", messages=messages, response_format=form)
+    assert json.loads(answer.choices[0].message.content or "") == {"colour": "white"}
+    assert chat.engine.payloads[0]["response_format"] == form
+    assert chat.engine.payloads[0]["messages"][0] == {"role": "system", "content": "You are Wick.\n\nBe short."}
+
+
+def test_fields_that_change_nothing_are_taken_and_do_not_reach_the_engine(chat: Chat) -> None:
+    more: Any = {
+        "response_format": {"type": "text"},
+        "logprobs": False,
+        "top_logprobs": None,
+        "stream": None,
+        "service_tier": "auto",
+        "modalities": ["text"],
+        "metadata": {"a": "b"},
+        "store": True,
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+    }
+    assert chat.ask(**more).status_code == 200
+    _, last = stream(chat, stream_options={"include_usage": True, "include_obfuscation": False})
+    assert last == "data: [DONE]"
+    assert chat.engine.payloads[0].keys() == {"model", "messages", "temperature", "max_tokens", "stream"}
 
 
 def test_the_persona_stands_first_and_is_not_shown(chat: Chat) -> None:
@@ -124,7 +162,24 @@ USER = {"role": "user", "content": "Hi"}
         ({"messages": [USER], "temperatur": 1}, 400, "unknown_parameter", "temperatur"),
         ({"messages": [USER], "temperature": 3}, 400, "invalid_value", "temperature"),
         (b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', 400, "invalid_value", "temperature"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, 400, "invalid_value", "of a part"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "invalid_value", "of a part"),
         ({"messages": [USER], "n": 2}, 400, "invalid_value", "n:"),
+        ({"messages": [USER], "logprobs": True}, 400, "invalid_value", "logprobs: is not offered"),
+        ({"messages": [USER], "response_format": {"type": "xml"}}, 400, "invalid_value", "response_format.type"),
+        ({"messages": [USER], "response_format": {"type": "json_schema"}}, 400, "invalid_value", "'json_schema' must"),
+        (
+            {
+                "messages": [USER],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"title": "x" * 20_001}},
+                },
+            },
+            400,
+            "invalid_value",
+            "more than 20,000 bytes",
+        ),
         ({"messages": [USER], "max_tokens": 0}, 400, "invalid_value", "max_tokens"),
         ({"messages": [USER], "model": "other"}, 404, "model_not_found", "'other' does not exist"),
         ({"messages": [USER], "conversation_id": "c-0"}, 404, "conversation_not_found", "'c-0'"),
