@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,20 @@ def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> No
         'thumbwheel_feedback_total{arm="control",kind="rating",model="thumbwheel-chat/3",rating="up"}',
     ):
         assert line in text
+
+
+def test_what_broke_on_our_side_is_counted_and_told_in_openais_format(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    answer = chat.ask().json()
+    monkeypatch.setattr(SqliteHistory, "find", broken)
+    response = chat.rate(answer, rating="up")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+    assert response.headers["Retry-After"] == "5"
+    assert 'thumbwheel_requests_total{route="/v1/feedback",status="503"}' in chat.http.get("/metrics").text
 
 
 def test_the_page_and_its_parts_come_from_the_service_alone(chat: Chat) -> None:
