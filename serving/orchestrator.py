@@ -32,6 +32,7 @@ from serving.tolerance import tolerated
 from serving.tools.request import Offered, offered_of, prompt_of, uses_tools
 from serving.trace import note, span
 from serving.upstream import Piece
+from serving.vitals import tally
 from thumbwheel.arms import CONTROL
 
 PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "response_format")
@@ -142,6 +143,8 @@ class Orchestrator:
             async with aclosing(turn.stream(draft.payload, whole)) as stream:
                 async for piece in stream:
                     draft.model = turn.model
+                    if piece.text and not whole:
+                        draft.pace.words_came()
                     yield piece
 
     async def _grounded(self, draft: Draft) -> str | None:
@@ -265,21 +268,15 @@ class Orchestrator:
         metrics.FIRST_TOKEN.labels(draft.model, draft.arm).observe(draft.first_seconds)
 
     async def _save(self, draft: Draft) -> None:
-        model = draft.model
-        metrics.REPLIES.labels(draft.finish, model, draft.arm).inc()
+        tally(draft)
         note(attributes_of(draft))
-        if draft.verdict:
-            metrics.GUARDED.labels(draft.verdict.layer, model, draft.arm).inc()
-        if not draft.is_cached:
-            metrics.TOKENS.labels("prompt", model, draft.arm).inc(draft.prompt_tokens)
-            metrics.TOKENS.labels("reply", model, draft.arm).inc(draft.reply_tokens)
         with CancelScope(shield=True):
             if draft.unit is not None:
                 with tolerated("arms"):
                     await to_thread.run_sync(self._note, draft)
             if draft.is_kept:
                 await self._keep(draft, reply_of(draft))
-            if self.cache and draft.lookup and model == self.release.model and draft.finish in ("stop", "length"):
+            if self.cache and draft.lookup and draft.model == self.release.model and draft.finish in ("stop", "length"):
                 await self.cache.keep(draft.lookup, answer_of(draft))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:

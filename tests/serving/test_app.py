@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from serving.app import create_app
 from serving.history import SqliteHistory
@@ -273,6 +274,22 @@ def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> No
         'thumbwheel_feedback_total{arm="control",kind="rating",model="thumbwheel-chat/3",rating="up"}',
     ):
         assert line in text
+
+
+def test_metrics_tell_of_pace_length_circles_and_how_an_answer_rests_on_its_documents(chat: Chat) -> None:
+    def count(name: str, more: str = "_count") -> float:
+        labels = {"model": "thumbwheel-chat/3", "arm": "control", **({"le": "0.5"} if more == "_bucket" else {})}
+        return REGISTRY.get_sample_value(f"thumbwheel_{name}{more}", labels) or 0.0
+
+    names = ("token_seconds", "reply_tokens", "repetition", "groundedness")
+    before, straight = [count(name) for name in names], count("repetition", "_bucket")
+    chat.engine.text, chat.engine.delay = "So it goes on and on, " * 20, 0.001
+    stream(chat)
+    chat.ask()
+    chat.engine.dies_after, chat.engine.delay = 2, 0.0
+    stream(chat)
+    assert [count(name) - was for name, was in zip(names, before, strict=True)] == [1, 2, 2, 0]
+    assert count("repetition", "_bucket") == straight
 
 
 def test_what_broke_on_our_side_is_counted_and_told_in_openais_format(
