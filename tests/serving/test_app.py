@@ -129,6 +129,15 @@ def test_a_conversation_keeps_its_replies_in_order(chat: Chat) -> None:
     ]
 
 
+def test_an_answer_that_says_nothing_can_be_sent_back(chat: Chat) -> None:
+    chat.engine.text = "\u200b"
+    answer = chat.ask("One").json()["choices"][0]["message"]
+    assert answer["content"] == ""
+    messages = [{"role": "user", "content": "One"}, answer, {"role": "user", "content": "Two"}]
+    assert chat.http.post(CHAT, json={"messages": messages}).status_code == 200
+    assert [m["content"] for m in chat.engine.payloads[1]["messages"][1:]] == ["One", "", "Two"]
+
+
 def test_text_parts_are_joined(chat: Chat) -> None:
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
     chat.http.post(CHAT, json={"messages": [{"role": "user", "content": parts}]})
