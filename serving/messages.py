@@ -31,9 +31,12 @@ class SentFunction(Request):
     @field_validator("arguments")
     @classmethod
     def _is_json(cls, value: str) -> str:
-        """Refuse what engines cannot read; what a weak model writes need be no object, and may come back."""
+        """Refuse what engines cannot read, half a surrogate pair behind an escape included.
+
+        What a weak model writes need be no object, and may come back.
+        """
         try:
-            json.loads(value or "{}")
+            json.dumps(json.loads(value or "{}"), ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise ValueError("must be JSON, as text") from None
         return value or "{}"

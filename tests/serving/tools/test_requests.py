@@ -84,6 +84,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
         ({"messages": [USER, calling("a"), USER]}, "unanswered: a"),
         ({"messages": [USER, calling("a", "a"), result("a")]}, "same id"),
         ({"messages": [USER, calling("a", arguments="{"), result("a")]}, "must be JSON"),
+        ({"messages": [USER, calling("a", arguments='{"a": "\\ud800"}'), result("a")]}, "must be JSON"),
         ({"messages": [{"role": "user", "content": None}]}, "content must not be empty"),
         ({"messages": [{"role": "assistant", "content": None}, USER]}, "content must not be empty"),
         ({"messages": [{**USER, "tool_call_id": "a"}]}, "'tool_call_id' must stand in messages with role 'tool'"),
