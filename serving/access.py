@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 ALGORITHMS = ["RS256"]
 """The only kind of signature accepted, whatever a token says of itself."""
+NAMED = "/user:"
+"""What stands between a caller and the user whom it names, so that no subject may pass for a caller's user."""
+NETWORK = 64
+"""Bits of an IPv6 address that one subscriber has: who has it has all addresses that begin with it (RFC 6177)."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ class Access:
 class Tokens:
     """RS256 tokens of one issuer, checked against the keys that it publishes (RFC 7517, RFC 7519).
 
-    The issuer's keys are asked for again when a token names one that is not known, at most once in
-    `refresh_seconds`; while the issuer is away the known keys go on.
+    The issuer's keys are asked for again when a token names one that is not known, or `trust_seconds` after they were
+    had, so that one which the issuer withdrew is refused; at most once in `refresh_seconds`. While the issuer is away
+    the known keys go on.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Tokens:
         self._fetch, self._clock = fetch or fetch_json, clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked: float | None = None
+        self._had = 0.0
         self._lock = asyncio.Lock()
 
     async def caller(self, token: str) -> Caller:
@@ -93,9 +100,11 @@ class Tokens:
         """
         claims = self._claims(token, await self._key(token))
         tier = claims.get(self._options.tier_claim, self._options.default_tier)
-        if tier not in self._tiers:
+        if not isinstance(tier, str) or tier not in self._tiers:
             raise refused("tier", f"the token's {self._options.tier_claim} is none of ours")
-        return Caller(f"jwt:{claims['sub']}", str(tier), self._tenant(claims))
+        if NAMED in claims["sub"]:
+            raise refused("token", f"the token is not good: its sub holds '{NAMED}'")
+        return Caller(f"jwt:{claims['sub']}", tier, self._tenant(claims))
 
     def _tenant(self, claims: dict[str, Any]) -> str | None:
         wanted = self._options.tenant_claim
@@ -130,7 +139,7 @@ class Tokens:
         except jwt.PyJWTError as error:
             raise refused("token", f"the token is not good: {error}") from None
         name = str(header.get("kid", ""))
-        if name not in self._keys:
+        if not self._trusts(name):
             await self._refresh(name)
         if not self._keys:
             raise ApiError(503, "tokens cannot be checked right now", "auth_unavailable", retry_seconds=5)
@@ -140,15 +149,19 @@ class Tokens:
 
     async def _refresh(self, name: str) -> None:
         async with self._lock:
-            if name in self._keys or not self._is_due():
+            if self._trusts(name) or not self._is_due():
                 return
             self._asked = self._clock()
             try:
                 self._keys = published(await self._fetch(self._options.jwks_url))
+                self._had = self._asked
                 metrics.DEGRADED.labels("tokens").set(0)
             except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
                 metrics.DEGRADED.labels("tokens").set(1)
                 logger.warning("the keys of %s cannot be had: %s", self._options.jwks_url, error)
+
+    def _trusts(self, name: str) -> bool:
+        return name in self._keys and self._clock() - self._had < self._options.trust_seconds
 
     def _is_due(self) -> bool:
         return self._asked is None or self._clock() - self._asked >= self._options.refresh_seconds
@@ -168,12 +181,24 @@ async def fetch_json(url: str) -> dict[str, Any]:
 
 
 def address(peer: str, forwarded: str | None, proxies: int) -> str:
-    """Return whose address a request comes from: the peer's, or what the outermost of our proxies saw.
+    """Return where a request comes from: the peer's address, or what the outermost of our proxies saw.
 
     Only the last `proxies` entries of X-Forwarded-For are ours to believe; what stands before them anyone can write.
+    Of an IPv6 address it is the network, for its subscriber has as many addresses in it as they like.
     """
     seen = [part.strip() for part in (forwarded or "").split(",") if part.strip()]
-    return seen[-proxies] if 0 < proxies <= len(seen) else peer
+    return _network(seen[-proxies] if 0 < proxies <= len(seen) else peer)
+
+
+def _network(told: str) -> str:
+    try:
+        found = ipaddress.ip_address(told.partition("%")[0])
+    except ValueError:
+        return told
+    if found.version == 4:
+        return str(found)
+    mapped = found.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((found, NETWORK), strict=False))
 
 
 def refused(reason: str, message: str) -> ApiError:

@@ -13,16 +13,16 @@ from typing import Any, cast
 import anyio
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from serving import metrics, personal
+from serving import faults, metrics, personal
 from serving.admission import Admission
 from serving.arms.fleet import Answering, Choice, Fleet
 from serving.body import read_body, while_there
 from serving.cache.semantic import SemanticCache
 from serving.draft import Draft
 from serving.entry import Entry, Guest
+from serving.faults import count
 from serving.feedback import Sink, feedback_event
 from serving.guard.guard import Guard
 from serving.history import History, Reply
@@ -39,11 +39,10 @@ from serving.retrieval.sources import citations
 from serving.review import routes as review
 from serving.review.desk import Desk
 from serving.stream import EventStream, events, whole
-from serving.tolerance import store_away
 from serving.trace import Traced, Tracing
 from serving.upstream import Piece, Upstream
 from thumbwheel.arms import Arm, ledger_path, routing_path
-from thumbwheel.errors import ReleaseError, StoreError
+from thumbwheel.errors import ReleaseError
 from thumbwheel.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -102,14 +101,11 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
 
     app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Traced)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _gone_away)
-    app.add_exception_handler(StoreError, store_away)
-    app.add_exception_handler(Exception, _fault)
+    faults.add_handlers(app)
     app.add_route("/v1/chat/completions", chat_completions, ["POST"])  # takes nothing that FastAPI would have to solve
     app.post("/v1/feedback", response_model=None)(feedback)
     app.get("/v1/models")(models)
+    app.get("/v1/models/{name:path}")(model)
     personal.add_routes(app)
     review.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
@@ -168,7 +164,7 @@ async def _answer(request: Request, body: ChatRequest, guest: Guest, choice: Cho
         response: Response = EventStream(events(draft, first, pieces, with_usage))
     else:
         response = JSONResponse(whole(draft))
-    _count(request, 200)
+    count(request, 200)
     response.headers["X-Conversation-Id"] = draft.conversation_id
     response.headers["X-Message-Id"] = draft.message_id
     response.headers["X-Model"] = draft.model
@@ -184,7 +180,8 @@ async def feedback(request: Request) -> Response:
     guest = await parts.entry.admit(request)
     body = parse(FeedbackRequest, await read_body(request))
     guest = parts.entry.named(guest, body.user)
-    item = feedback_event(body, parts.history, guest, parts.options.retrieval.shared_tenants)
+    shared = parts.options.retrieval.shared_tenants
+    item = await anyio.to_thread.run_sync(feedback_event, body, parts.history, guest, shared)
     try:
         await anyio.to_thread.run_sync(parts.sink.append, item)
     except OSError as error:
@@ -193,7 +190,7 @@ async def feedback(request: Request) -> Response:
     if parts.cache:
         await parts.cache.disliked(item)
     metrics.FEEDBACK.labels(item["kind"], item["rating"] or "none", item["model"], item["arm"]).inc()
-    _count(request, 201)
+    count(request, 201)
     stored = {"event_id": item["event_id"], "kind": item["kind"], "object": "feedback"}
     return guest.mark(JSONResponse(stored, 201))
 
@@ -202,8 +199,17 @@ async def models(request: Request) -> dict[str, Any]:
     """List the models that answer, the champion first, and the adapters that a caller may ask for."""
     guest = await request.app.state.parts.entry.guest(request)
     names = dict.fromkeys([*request.app.state.fleet.models(), *request.app.state.pool.offered(guest.caller)])
-    shown = [{"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"} for name in names]
-    return {"object": "list", "data": shown}
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+async def model(request: Request, name: str) -> dict[str, Any]:
+    """Return one of the models that a caller may ask for."""
+    listed: list[dict[str, Any]] = (await models(request))["data"]
+    if (found := next((one for one in listed if one["id"] == name), None)) is not None:
+        return found
+    if name == request.app.state.fleet.champion.release.name:  # which stands for whoever is champion
+        return _model(name)
+    raise ApiError(404, f"the model '{name}' does not exist", "model_not_found", "model")
 
 
 async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:
@@ -243,6 +249,10 @@ async def _drain(pieces: AsyncIterator[Piece]) -> None:
         pass
 
 
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "thumbwheel"}
+
+
 def _public(reply: Reply) -> dict[str, Any]:
     hidden, if_any = ("user", "system", "conversation_id", "retrieved"), ("calls", "offered")
     shown = {name: value for name, value in vars(reply).items() if name not in hidden and (value or name not in if_any)}
@@ -257,29 +267,3 @@ def _page(name: str) -> Callable[[], Response]:
         return FileResponse(WEB / name, headers=headers)
 
     return page
-
-
-def _count(request: Request, status: int) -> None:
-    metrics.REQUESTS.labels(request.url.path, str(status)).inc()
-
-
-def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    if request.url.path in ("/v1/chat/completions", "/v1/feedback"):
-        _count(request, error.status)
-    return JSONResponse(error.body(), error.status, headers=error.headers)
-
-
-def _gone_away(request: Request, error: Exception) -> Response:
-    """Answer nobody: a middleware of BentoML's waits for the start of a response, even after the client is gone."""
-    return Response(status_code=499)
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return JSONResponse(ApiError(error.status_code, str(error.detail), code).body(), error.status_code, error.headers)
-
-
-def _fault(request: Request, error: Exception) -> Response:
-    return JSONResponse(ApiError(500, "something broke on our side", "internal_error").body(), 500)

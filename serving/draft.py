@@ -19,6 +19,7 @@ from serving.tools.fragments import Fragments, whole_calls
 from serving.tools.request import Offered
 from serving.trace import Attributes
 from serving.upstream import Piece
+from serving.vitals import Pace
 from thumbwheel.arms import CONTROL
 
 
@@ -55,6 +56,7 @@ class Draft:
     unit: str | None = None
     offered: Offered | None = None
     called: Fragments = ()
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def calls(self) -> list[Call]:

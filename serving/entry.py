@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import uuid
 from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import metrics
-from serving.access import Access, Caller, Tokens, address
+from serving.access import NAMED, Access, Caller, Tokens, address
 from serving.breaker import Breaker
 from serving.keys import key_file
 from serving.limits import Limiter, ProcessLimiter, RedisLimiter, Taken
@@ -23,6 +24,8 @@ from thumbwheel.settings import settings
 
 SESSION = "thumbwheel_session"
 SESSION_SECONDS = 365 * 24 * 3600
+OWN = "own-"
+"""What the id of a conversation begins with that somebody with credentials began; any other is `c-`."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,17 @@ class Guest:
         """Return whose answers a guest may share: a caller's own, or those of everybody without credentials."""
         return self.caller.subject or "public"
 
-    def may_see(self, owner: str) -> bool:
-        """Tell whether what belongs to `owner` is theirs; without credentials, knowing its unguessable id is enough."""
-        return self.caller.subject is None or self.user == owner
+    def new_conversation(self) -> str:
+        """Return an id that nobody can guess, and that tells whether credentials are needed to see what it names."""
+        return f"{OWN if self.caller.subject else 'c-'}{uuid.uuid4().hex}"
+
+    def may_see(self, conversation: str, owner: str) -> bool:
+        """Tell whether a conversation's reply, given to `owner`, is theirs.
+
+        Without credentials, knowing the unguessable id is enough for what somebody without credentials began, and for
+        nothing else.
+        """
+        return not conversation.startswith(OWN) if self.caller.subject is None else self.user == owner
 
     def mark(self, response: Response) -> Response:
         """Give a response the headers and, to a browser seen for the first time, the cookie of this guest."""
@@ -96,13 +107,13 @@ class Entry:
         """Return the guest as the named user of an application: of a caller's own, or of nobody's."""
         if user is None:
             return guest
-        prefix = f"{guest.caller.subject}/" if guest.caller.subject else ""
-        hashed = self._hash(f"{prefix}user:{user}")
+        hashed = self._hash(f"{guest.caller.subject}{NAMED}{user}" if guest.caller.subject else f"user:{user}")
         return replace(guest, user=hashed, new_session=None, is_proven=guest.caller.subject is not None)
 
     def is_operator(self, body: bytes, proof: str) -> bool:
         """Tell whether who sends this body holds the users' key, which nobody has but who runs this service."""
-        return hmac.compare_digest(hmac.new(self._key, body, hashlib.sha256).hexdigest(), proof)
+        ours = hmac.new(self._key, body, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(ours.encode(), proof.encode("utf-8", "surrogatepass"))
 
     def _address(self, request: Request) -> str:
         peer = request.client.host if request.client else "unknown"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from serving.draft import now
 from serving.entry import Guest
-from serving.history import History, Messages, Reply
+from serving.history import FILTERED, History, Messages, Reply
 from serving.openai_api import ApiError, FeedbackRequest
 from serving.retrieval.sources import tenants_of
 from serving.tools.request import uses_tools
@@ -26,14 +26,19 @@ def feedback_event(
 ) -> dict[str, Any]:
     """Return the event, a row of `records.FEEDBACK`, for what a user said of a reply.
 
-    A reply that a tenant's own documents led to is never learnt from, whatever its user consents to: what the model
-    learns, everybody can ask it.
+    Two kinds of reply are never learnt from, whatever their user consents to: one that a tenant's own documents led to,
+    for what the model learns, everybody can ask it; and one that the guardrails ended, for the model did not write the
+    refusal, and who corrects it could teach what it refused.
 
     Raises:
         ApiError: 404 for a reply that is not there, 400 for feedback that says nothing or contradicts the history.
     """
     reply = history.find(request.message_id)
-    if reply is None or reply.conversation_id != request.conversation_id or not guest.may_see(reply.user):
+    if (
+        reply is None
+        or reply.conversation_id != request.conversation_id
+        or not guest.may_see(reply.conversation_id, reply.user)
+    ):
         raise ApiError(404, f"there is no message '{request.message_id}' here", "message_not_found", "message_id")
     if not (request.rating or request.reason or request.correction or request.spans):
         raise ApiError(400, "one of rating, reason, correction and spans is needed", "invalid_value", "rating")
@@ -44,7 +49,8 @@ def feedback_event(
     if request.correction is not None and request.correction == reply.reply:
         raise ApiError(400, "correction: is the reply itself", "invalid_value", "correction")
     is_private = not tenants_of(reply.retrieved) <= set(shared_tenants)
-    return _event(request, reply, guest.user, request.consent and not is_private)
+    is_learnt = request.consent and not is_private and reply.finish != FILTERED
+    return _event(request, reply, guest.user, is_learnt)
 
 
 def kind_of(request: FeedbackRequest, reply: Reply) -> str:

@@ -12,6 +12,8 @@ MAX_CHARACTERS = 60_000
 MAX_TOOLS = 128
 """Tools of a request, and calls of a message, as OpenAI has it."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
+PARTS = ("text", "refusal")
+"""Kinds of a message's parts that are text; each holds it in a field of its own name."""
 
 
 class Request(BaseModel):
@@ -20,7 +22,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CalledFunction(Request):
+class SentFunction(Request):
     name: str = Field(pattern=NAME)
     arguments: str = Field(max_length=MAX_CHARACTERS)
     parsed_arguments: Any = None
@@ -29,28 +31,34 @@ class CalledFunction(Request):
     @field_validator("arguments")
     @classmethod
     def _is_json(cls, value: str) -> str:
-        """Refuse what engines cannot read; what a weak model writes need be no object, and may come back."""
+        """Refuse what engines cannot read, half a surrogate pair behind an escape included.
+
+        What a weak model writes need be no object, and may come back.
+        """
         try:
-            json.loads(value or "{}")
+            json.dumps(json.loads(value or "{}"), ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise ValueError("must be JSON, as text") from None
         return value or "{}"
 
 
-class Call(Request):
+class SentCall(Request):
     id: str = Field(min_length=1, max_length=100)
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: SentFunction
     index: int | None = None
 
 
-class Message(Request):
-    """One message; fields of OpenAI's answers that say nothing to a model may come back with it."""
+class SentMessage(Request):
+    """One message; fields of OpenAI's answers that say nothing to a model may come back with it.
 
-    role: Literal["system", "user", "assistant", "tool"]
+    `developer` is OpenAI's newer name for `system`.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = Field(None, max_length=MAX_CHARACTERS)
     name: str | None = None
-    tool_calls: list[Call] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
+    tool_calls: list[SentCall] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
     tool_call_id: str | None = Field(None, min_length=1, max_length=100)
     refusal: str | None = None
     annotations: list[Any] | None = None
@@ -63,9 +71,12 @@ class Message(Request):
     def _join_parts(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
+        if not all(isinstance(part, dict) and part.get("type") in PARTS for part in value):
             raise ValueError("only parts of type 'text' are understood")
-        return "".join(str(part.get("text", "")) for part in value)
+        texts = [part.get(part["type"]) for part in value]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("the text of a part must be text")
+        return "".join(texts)
 
     @field_validator("content")
     @classmethod
@@ -73,12 +84,12 @@ class Message(Request):
         return None if value is None else unicode_text(value)
 
     @model_validator(mode="after")
-    def _fits_its_role(self) -> Message:
+    def _fits_its_role(self) -> SentMessage:
         if self.tool_calls and self.role != "assistant":
             raise ValueError(f"a message with role '{self.role}' cannot hold 'tool_calls'")
         if (self.tool_call_id is not None) != (self.role == "tool"):
             raise ValueError("'tool_call_id' must stand in messages with role 'tool', and in no others")
-        may_be_empty = self.tool_calls or (self.role == "tool" and self.content is not None)
+        may_be_empty = self.tool_calls or (self.role in ("assistant", "tool") and self.content is not None)
         if not (may_be_empty or (self.content or "").strip()):
             raise ValueError("content must not be empty")
         return self

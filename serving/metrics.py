@@ -14,8 +14,32 @@ FIRST_TOKEN = Histogram(
     ["model", "arm"],
     buckets=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6),
 )
+TOKEN_SECONDS = Histogram(
+    "thumbwheel_token_seconds",
+    "From one token of a streamed answer to the next, on average over the answer, as the engine gave them",
+    ["model", "arm"],
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.4, 1),
+)
 TOKENS = Counter("thumbwheel_tokens", "Tokens read and written by the engine", ["kind", "model", "arm"])
 REPLIES = Counter("thumbwheel_replies", "Replies by how they ended", ["finish", "model", "arm"])
+REPLY_TOKENS = Histogram(
+    "thumbwheel_reply_tokens",
+    "Length of a reply that the model ended, in tokens",
+    ["model", "arm"],
+    buckets=(8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
+)
+REPETITION = Histogram(
+    "thumbwheel_repetition",
+    "Share of a reply's words that stand in a run of four which comes again",
+    ["model", "arm"],
+    buckets=(0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8),
+)
+GROUNDEDNESS = Histogram(
+    "thumbwheel_groundedness",
+    "Share of a reply's words that stand in the documents which it was given",
+    ["model", "arm"],
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+)
 FEEDBACK = Counter("thumbwheel_feedback", "Feedback events accepted", ["kind", "rating", "model", "arm"])
 GUARDED = Counter("thumbwheel_guarded_replies", "Replies that the guardrails ended", ["layer", "model", "arm"])
 FALLBACKS = Counter("thumbwheel_fallbacks", "Answers that the champion gave in the stead of another arm", ["arm"])

@@ -10,11 +10,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator
 
 from serving.history import Call
-from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Message, Request, Tool, some_text
+from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Request, SentMessage, Tool, some_text
+from serving.response_format import ResponseFormat
 
 MAX_BODY = 1_000_000
 """Bytes of a request; a longer one is refused unread."""
 MAX_MESSAGES = 200
+MAX_STOPS, MAX_STOP = 4, 1000
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 """OpenAI's names for errors that are not the request's own."""
 
@@ -43,14 +45,19 @@ R = TypeVar("R", bound=Request)
 
 class StreamOptions(Request):
     include_usage: bool = False
+    include_obfuscation: bool | None = None
+    """Taken and not done: padding against who measures the size of packets is left to TLS."""
 
 
 class ChatRequest(Request):
-    """`POST /v1/chat/completions`; `conversation_id` and `regenerate` are ours, the rest is OpenAI's."""
+    """`POST /v1/chat/completions`; `conversation_id` and `regenerate` are ours, the rest is OpenAI's.
 
-    messages: list[Message] = Field(default=[], max_length=MAX_MESSAGES)
+    What OpenAI's API has beside it and would change an answer is refused by name; the last fields change none.
+    """
+
+    messages: list[SentMessage] = Field(default=[], max_length=MAX_MESSAGES)
     model: str | None = None
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
@@ -59,11 +66,10 @@ class ChatRequest(Request):
     frequency_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
     presence_penalty: float | None = Field(None, ge=-2, le=2, allow_inf_nan=False)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[str] | None = Field(None, max_length=1000)
+    stop: str | list[str] | None = None
     n: Literal[1] | None = None
+    response_format: ResponseFormat | None = None
     user: str | None = Field(None, min_length=1, max_length=500)
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
     tools: list[Tool] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -71,6 +77,30 @@ class ChatRequest(Request):
     conversation_id: str | None = Field(None, min_length=1, max_length=100)
     regenerate: str | None = Field(None, min_length=1, max_length=100)
     """A message of this conversation to answer again."""
+
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Literal[0] | None = None
+    modalities: list[Literal["text"]] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _can_stop(cls, value: str | list[str] | None) -> str | list[str] | None:
+        sequences = [value] if isinstance(value, str) else value or []
+        if len(sequences) > MAX_STOPS or not all(0 < len(one) <= MAX_STOP for one in sequences):
+            raise ValueError(f"must be at most {MAX_STOPS} sequences of 1 to {MAX_STOP} characters")
+        return value
+
+    @field_validator("logprobs")
+    @classmethod
+    def _has_none(cls, value: bool | None) -> bool | None:
+        if value:
+            raise ValueError("is not offered: what the guardrails leave out of an answer would stand in them")
+        return value
 
 
 class Span(Request):
@@ -107,15 +137,26 @@ def parse(kind: type[R], body: bytes) -> R:
         ApiError: 400, naming what is wrong: the JSON, an unknown field, a value.
     """
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"the body is not valid JSON: {error}", "invalid_json") from None
+    if b"\\u" in body and not _is_unicode(value):
+        raise ApiError(400, "the body holds half of a surrogate pair, which is not unicode text", "invalid_value")
     if not isinstance(value, dict):
         raise ApiError(400, "the body must be a JSON object", "invalid_json")
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         raise _explained(error.errors()[0]) from None
+
+
+def _is_unicode(value: Any) -> bool:
+    """Tell whether all text in a value can be written; engines answer what cannot by a 500, as if they were broken."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _explained(item: Any) -> ApiError:

@@ -32,6 +32,8 @@ class JwtOptions(Params):
     """Names the claim with the tenant whose documents the user may be answered from; null for none."""
     leeway_seconds: Annotated[float, Field(ge=0)]
     refresh_seconds: Seconds
+    trust_seconds: Seconds
+    """How long keys are believed that the issuer may have withdrawn meanwhile."""
 
 
 class AccessOptions(Params):

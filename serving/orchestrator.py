@@ -32,9 +32,10 @@ from serving.tolerance import tolerated
 from serving.tools.request import Offered, offered_of, prompt_of, uses_tools
 from serving.trace import note, span
 from serving.upstream import Piece
+from serving.vitals import tally
 from thumbwheel.arms import CONTROL
 
-PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop")
+PASSED_ON = ("top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "response_format")
 
 
 class Orchestrator:
@@ -82,7 +83,7 @@ class Orchestrator:
             else self._partition(context, guest, payload),
             wanted=wanted,
             model=self.release.model,
-            is_streamed=request.stream,
+            is_streamed=bool(request.stream),
             verdict=verdict,
             tenants=self._tenants(guest),
             retrieved=earlier.retrieved if earlier else None,
@@ -92,7 +93,8 @@ class Orchestrator:
 
     def may_read(self, guest: Guest, reply: Reply) -> bool:
         """Tell whether a reply is a guest's to see: theirs, and from no other tenant's documents."""
-        return guest.may_see(reply.user) and tenants_of(reply.retrieved) <= set(self._tenants(guest))
+        is_theirs = guest.may_see(reply.conversation_id, reply.user)
+        return is_theirs and tenants_of(reply.retrieved) <= set(self._tenants(guest))
 
     async def pieces(self, draft: Draft) -> AsyncGenerator[Piece, None]:
         """Yield a reply's text and calls as they come; the reply is in the history when this ends, however it ends."""
@@ -141,6 +143,8 @@ class Orchestrator:
             async with aclosing(turn.stream(draft.payload, whole)) as stream:
                 async for piece in stream:
                     draft.model = turn.model
+                    if piece.text and not whole:
+                        draft.pace.words_came()
                     yield piece
 
     async def _grounded(self, draft: Draft) -> str | None:
@@ -159,7 +163,8 @@ class Orchestrator:
         elif grounding.retrieved is not None:
             draft.context, draft.retrieved = replace(draft.context, prompt=grounding.messages), grounding.retrieved
             draft.payload["messages"] = with_system(draft.context.system, grounding.messages)
-        return None if draft.offered else grounding.answer  # a tool may know what no document says
+        is_free = not (draft.offered or "response_format" in draft.payload)  # a tool may know, a form must be kept
+        return grounding.answer if is_free else None
 
     def _room(self, draft: Draft) -> int:
         """Return how many characters of documents the window has room for."""
@@ -186,9 +191,9 @@ class Orchestrator:
 
     async def _conversation(self, request: ChatRequest, guest: Guest) -> str:
         if request.conversation_id is None:
-            return f"c-{uuid.uuid4().hex}"
+            return guest.new_conversation()
         earlier = await to_thread.run_sync(self.history.conversation, request.conversation_id)
-        if not earlier or not self.may_read(guest, earlier[0]):
+        if not earlier or not all(self.may_read(guest, reply) for reply in earlier):
             name = request.conversation_id
             raise ApiError(404, f"there is no conversation '{name}'", "conversation_not_found", "conversation_id")
         return request.conversation_id
@@ -204,7 +209,7 @@ class Orchestrator:
             is_new=request.conversation_id is None,
             user=guest.user if guest.is_proven else None,
             prompt=seen.messages,
-            system="\n\n".join(filter(None, [self.release.system_prompt, own])),
+            system="\n\n".join(filter(None, [self.release.system_prompt, seen.system])),
             budget=self.release.window - self._most(request),
             tools=offered["tools"] if offered else [],
         )
@@ -229,7 +234,9 @@ class Orchestrator:
         return _plain(asked), seen.verdict
 
     def _payload(self, request: ChatRequest, context: Context, offered: Offered | None) -> dict[str, Any]:
-        given = request.model_dump(include=set(PASSED_ON), exclude_none=True)
+        given = request.model_dump(include=set(PASSED_ON), exclude_none=True, by_alias=True)
+        if given.get("response_format") == {"type": "text"}:
+            del given["response_format"]  # which is what an answer has anyway
         return {
             **given,
             **(offered or {}),
@@ -261,21 +268,15 @@ class Orchestrator:
         metrics.FIRST_TOKEN.labels(draft.model, draft.arm).observe(draft.first_seconds)
 
     async def _save(self, draft: Draft) -> None:
-        model = draft.model
-        metrics.REPLIES.labels(draft.finish, model, draft.arm).inc()
+        tally(draft)
         note(attributes_of(draft))
-        if draft.verdict:
-            metrics.GUARDED.labels(draft.verdict.layer, model, draft.arm).inc()
-        if not draft.is_cached:
-            metrics.TOKENS.labels("prompt", model, draft.arm).inc(draft.prompt_tokens)
-            metrics.TOKENS.labels("reply", model, draft.arm).inc(draft.reply_tokens)
         with CancelScope(shield=True):
             if draft.unit is not None:
                 with tolerated("arms"):
                     await to_thread.run_sync(self._note, draft)
             if draft.is_kept:
                 await self._keep(draft, reply_of(draft))
-            if self.cache and draft.lookup and model == self.release.model and draft.finish in ("stop", "length"):
+            if self.cache and draft.lookup and draft.model == self.release.model and draft.finish in ("stop", "length"):
                 await self.cache.keep(draft.lookup, answer_of(draft))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:

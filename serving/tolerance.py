@@ -7,23 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-
 from serving import metrics
-from serving.openai_api import ApiError
 from thumbwheel.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
 GONE: tuple[type[Exception], ...] = (StoreError, sqlite3.Error, OSError)
-
-
-def store_away(request: Request, error: Exception) -> Response:
-    """Answer a request that cannot do without a store which is away."""
-    logger.warning("a store is away: %s", error)
-    refusal = ApiError(503, "this cannot be looked up right now; try again", "store_unavailable", retry_seconds=5)
-    return JSONResponse(refusal.body(), refusal.status, headers=refusal.headers)
 
 
 @contextmanager

@@ -34,6 +34,9 @@ KEPT_SECONDS = 4
 RETRY_SECONDS = 2.0
 """What a client is told to wait for an engine that is full or away."""
 AWAY = "the model is not available right now; please try again in a minute"
+FAILED = "the model failed at this request, and at no other: its engine may not be able to keep to the schema in it"
+SCHEMAS = {"response_format", "tools"}
+"""Fields of a request that hold schemas of the client's own, by some of which vLLM fails at that request alone."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Piece:
 
 class UnknownModelError(ApiError):
     """The engine lives and has no model of the name that it was asked for."""
+
+
+class FaultError(ApiError):
+    """The engine lives and says that it failed at this request."""
 
 
 class Upstream:
@@ -86,6 +93,11 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError) as error:
             self._breaker.failed()
             raise unavailable(repr(error)) from None
+        except FaultError:
+            if payload.keys() & SCHEMAS and await self.is_ready():
+                raise ApiError(503, FAILED, "engine_unavailable", retry_seconds=RETRY_SECONDS) from None
+            self._breaker.failed()
+            raise
         except ApiError as error:
             self._judge(error)
             raise
@@ -199,7 +211,7 @@ def _joined(lines: Sequence[bytes]) -> tuple[Piece, ApiError | None]:
             continue
         value = json.loads(data)
         if "error" in value:
-            return piece, unavailable("the engine reported an error")
+            return piece, _reported(value["error"], data)
         choice = (value.get("choices") or [{}])[0]
         piece = _with(piece, choice.get("delta") or {}, choice, value)
     return piece, None
@@ -227,6 +239,12 @@ def _with(piece: Piece, told: dict[str, Any], choice: dict[str, Any], value: dic
     )
 
 
+def _reported(error: Any, body: bytes) -> ApiError:
+    """Return the refusal for an error in a stream: vLLM finds out in it, too, what is wrong with a request."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return _refusal(code if isinstance(code, int) else 500, body)
+
+
 def _refusal(status: int, body: bytes) -> ApiError:
     message = _message(body)
     if status == 400 and "context length" in message:
@@ -239,6 +257,9 @@ def _refusal(status: int, body: bytes) -> ApiError:
     if status == 404:
         logger.warning("the engine lacks the model: %s", message)
         return UnknownModelError(503, AWAY, "engine_unavailable", retry_seconds=RETRY_SECONDS)
+    if status == 500:
+        logger.warning("the engine failed at a request: %s", message)
+        return FaultError(503, AWAY, "engine_unavailable", retry_seconds=RETRY_SECONDS)
     return unavailable(f"status {status}")
 
 

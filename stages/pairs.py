@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from stages.alike import AlikeParams, spread
 from stages.best_of_n import BestOfNParams, Resampled, resample
 from stages.evidence import (
     UNSAFE,
@@ -62,10 +63,15 @@ class Weights(Params):
 
 
 class PairsParams(Params):
-    """`cap_per_user` limits the disliked messages used of one user, newest first, and likewise the liked ones."""
+    """`cap_per_user` limits the disliked messages used of one user, newest first, and likewise the liked ones.
+
+    `alike` limits the pairs whose chosen replies are nearly the same, those whose questions have the same words, and
+    the liked replies that are nearly the same.
+    """
 
     minimum_age_hours: float = Field(ge=0)
     cap_per_user: int = Field(ge=1)
+    alike: AlikeParams
     weights: Weights
     best_of_n: BestOfNParams
 
@@ -103,7 +109,7 @@ def make_pairs(
             found[key] = ("best_of_n", sample.text)
     result.queue = queued([event for event in open_ if found[key_of(event)] is None], fresh, evidence)
     rows = [_preference(e, *better, evidence, params) for e in dislikes if (better := found[key_of(e)]) is not None]
-    result.preferences = _by_time(_agreed(rows, result.rejections), "id")
+    result.preferences = _spread(_by_time(_agreed(rows, result.rejections), "id"), params.alike, result.rejections)
     result.unpaired = _by_time(_unpaired(dislikes, found, evidence, params, result.rejections), "event_id")
     result.rejections = +result.rejections  # without the zeros
     return result
@@ -180,9 +186,20 @@ def _unpaired(
 ) -> list[Event]:
     """Return the disliked events without a pair, and the liked ones whose reply no pair has chosen."""
     used = {(e["user"], found_[1]) for e in dislikes if (found_ := found[key_of(e)]) and found_[0] == "regeneration"}
-    likes = [event for event in evidence.liked.values() if (event["user"], event["reply"]) not in used]
+    liked = [event for event in evidence.liked.values() if (event["user"], event["reply"]) not in used]
+    limits = params.alike
+    likes = spread(_by_time(liked, "event_id"), lambda event: event["reply"], limits.jaccard, limits.most, rejections)
     alone = [event for event in dislikes if found[key_of(event)] is None]
     return alone + _capped(likes, params.cap_per_user, rejections)
+
+
+def _spread(rows: list[Row], limits: AlikeParams, rejections: Counter[str]) -> list[Row]:
+    """Return pairs of which no more than may choose nearly the same, or answer one question.
+
+    Questions must have the same words: honest ones differ in one, as in "How do I reset the hub?".
+    """
+    rows = spread(rows, lambda row: row["chosen"], limits.jaccard, limits.most, rejections)
+    return spread(rows, lambda row: row["prompt"][-1]["content"], 1.0, limits.most, rejections)
 
 
 def _refuse(event: Event, refused: Forgotten, rejections: Counter[str]) -> bool:

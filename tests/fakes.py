@@ -25,9 +25,10 @@ from tests.serving_thread import served
 class FakeEngine:
     """An OpenAI-compatible engine over HTTP that answers `Echo N: <last message>`, N counting the requests.
 
-    `status` makes it refuse, `dies_after` breaks its answers off after so many pieces, `delay` is seconds a piece; it
-    does not begin while it `is_held`. `calls`, names and arguments, makes it call tools behind `text`, which may then
-    be empty; `call_finish` is how it says that such an answer ended.
+    `status` makes it refuse, `reports` is an error that its streams begin with, `dies_after` breaks its answers off
+    after so many pieces, `delay` is seconds a piece; it does not begin while it `is_held`. `calls`, names and
+    arguments, makes it call tools behind `text`, which may then be empty; `call_finish` is how it says that such an
+    answer ended.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class FakeEngine:
         self.cancelled = 0
         self.status = 200
         self.refusal = "the prompt exceeds the maximum context length"
+        self.reports: dict[str, Any] | None = None
         self.dies_after: int | None = None
         self.delay = 0.0
         self.is_held = False
@@ -91,6 +93,10 @@ class FakeEngine:
 
     async def _events(self, text: str) -> AsyncIterator[bytes]:
         pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
+        if self.reports:
+            yield _event({"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
+            yield _event({"error": self.reports})
+            return
         try:
             for number, piece in enumerate(pieces):
                 if number == self.dies_after:

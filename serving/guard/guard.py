@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import anyio
 
@@ -23,13 +24,16 @@ from serving.tools.results import bare, marked
 
 MANY = 4000
 """Characters from which a conversation is judged in a thread, so that other answers go on meanwhile."""
+JOINED = 2000
+"""Characters of a user's messages right before another that are judged together with it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A conversation as the engine may see it, and the verdict that refuses it."""
+    """A conversation and what the client set before it, as engine and history may see them; the verdict refuses it."""
 
     messages: Messages
+    system: str
     verdict: Verdict | None = None
     redacted: tuple[Verdict, ...] = ()
 
@@ -62,20 +66,17 @@ class Guard:
     def judged(self, messages: Messages, system: str = "") -> Request:
         """Return a verdict on the last turn and the conversation without personal data and refused earlier turns.
 
-        What tools answered is judged as a document is, and gives no verdict but for personal data. Pure: this is all
-        that the process itself can say, without the endpoint.
+        What is refused is kept as it was asked, but for personal data. What tools answered is judged as a document is,
+        and gives no verdict but for personal data. Pure: this is all that the process itself can say, without the
+        endpoint.
         """
         place = max(0, asked_at(messages))
-        earlier, turn = messages[:place], messages[place:]
-        rule = self.input_rule(turn[0]["content"]) if turn[0]["role"] == "user" else None
-        rule = rule or (self.input_rule(system) if system.strip() else None)
-        treatment = self.options.personal.input
-        if rule is None and treatment == "refuse":
-            rule = next((f"pii_{found.kind}" for m in turn for found in self.personal.find(text_of(m))), None)
+        before, turn = self._without_refused(messages[:place]), messages[place:]
+        rule = self.input_rule(as_one(before, turn[0])) if turn[0]["role"] == "user" else None
+        rule = rule or (self.input_rule(system) if system.strip() else None) or self._personal_rule(turn, system)
         if rule is not None:
-            return Request(messages, Verdict("input", rule))
-        kept = [*map(self._as_data, [*self._without_refused(earlier), *turn])]
-        return Request(kept) if treatment == "allow" else self._redacted(kept)
+            return replace(self._redacted(messages, system), verdict=Verdict("input", rule), redacted=())
+        return self._redacted([*map(self._as_data, [*before, *turn])], system)
 
     def document(self, text: str) -> str:
         """Return a retrieved text as it may stand in a prompt."""
@@ -100,13 +101,20 @@ class Guard:
         thresholds = options.classifier.model_dump() if options.classifier else {}
         return broken_rule(text, "request", options.patterns, thresholds)
 
+    def _personal_rule(self, turn: Messages, system: str) -> str | None:
+        """Return the rule of the first personal data in what is new, where such data is to be refused."""
+        if self.options.personal.input != "refuse":
+            return None
+        texts = [*map(text_of, turn), system]
+        return next((f"pii_{found.kind}" for text in texts for found in self.personal.find(text)), None)
+
     def _without_refused(self, messages: Messages) -> Messages:
         """Leave out earlier turns that were refused, with what followed, so that a conversation can go on after one."""
         kept: Messages = []
         refused = False
         for message in messages:
             if message["role"] == "user":
-                refused = self.input_rule(message["content"]) is not None
+                refused = self.input_rule(as_one(kept, message)) is not None
             if not refused:
                 kept.append(message)
         return kept
@@ -117,14 +125,26 @@ class Guard:
             return message
         return {**message, "content": marked(self.document(bare(message["content"])))}
 
-    def _redacted(self, messages: Messages) -> Request:
+    def _redacted(self, messages: Messages, system: str) -> Request:
+        if self.options.personal.input == "allow":
+            return Request(messages, system)
         calls = [call for message in messages for call in message.get("tool_calls", [])]
         asked = [canonical(call["function"]["arguments"]) for call in calls]
-        texts, counts = self.personal.redacted([*(message["content"] for message in messages), *asked])
+        contents = [message["content"] for message in messages]
+        (own, *texts), counts = self.personal.redacted([system, *contents, *asked])
         verdicts = tuple(Verdict("input", f"pii_{kind}", "redact") for kind in counts)
-        contents, arguments = iter(texts[: len(messages)]), texts[len(messages) :]
-        seen = iter(map(_called, calls, asked, arguments))
-        return Request([_with(message, next(contents), seen) for message in messages], None, verdicts)
+        seen = iter(map(_called, calls, asked, texts[len(messages) :]))
+        told = [_with(message, text, seen) for message, text in zip(messages, texts, strict=False)]
+        return Request(told, own, None, verdicts)
+
+
+def as_one(before: Messages, message: Message) -> str:
+    """Return a user's message with the end of those right before it, between which nobody answered.
+
+    A model reads them as one, so a wish that is spread over them is judged as one.
+    """
+    run = [one["content"] for one in takewhile(lambda one: one["role"] == "user", reversed(before))]
+    return "\n".join(filter(None, ["\n".join(run[::-1])[-JOINED:], message["content"]]))
 
 
 def _with(message: Message, content: str, calls: Iterator[Call]) -> Message:

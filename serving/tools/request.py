@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving.history import Call, Message, Messages
-from serving.messages import Message as Sent
+from serving.messages import SentMessage
 from serving.openai_api import ApiError, ChatRequest
 
 Offered = dict[str, Any]
@@ -15,6 +15,10 @@ Offered = dict[str, Any]
 MAX_CHARACTERS = 60_000
 """Of all definitions of tools together, as JSON."""
 CHOICES = ("none", "auto", "required")
+ALLOWED = "allowed_tools"
+"""OpenAI's choice of some of the tools that a request defines."""
+SYSTEM = ("system", "developer")
+"""Roles whose messages stand before the conversation."""
 
 
 def offered_of(request: ChatRequest) -> Offered | None:
@@ -34,6 +38,8 @@ def offered_of(request: ChatRequest) -> Offered | None:
     if twice := [name for name in names if names.count(name) > 1]:
         raise _bad("tools", f"two tools are named '{twice[0]}'")
     _refuse_unsendable(tools)
+    if isinstance(request.tool_choice, dict) and request.tool_choice.get("type") == ALLOWED:
+        return _narrowed(tools, given, _allowed(request.tool_choice, names))
     _refuse_choice(request.tool_choice, names)
     return {"tools": tools, **given}
 
@@ -46,8 +52,8 @@ def prompt_of(request: ChatRequest) -> tuple[Messages, str]:
     """
     if not request.messages:
         raise _bad("messages", "messages: must not be empty")
-    own = [m.content for m in request.messages if m.role == "system" and m.content]
-    prompt = [message_of(m) for m in request.messages if m.role != "system"]
+    own = [m.content for m in request.messages if m.role in SYSTEM and m.content]
+    prompt = [message_of(m) for m in request.messages if m.role not in SYSTEM]
     if not (request.conversation_id and are_results(prompt)):  # else memory has the calls that they answer
         refuse_misplaced(prompt)
     if request.messages[-1].role not in ("user", "tool"):
@@ -55,7 +61,7 @@ def prompt_of(request: ChatRequest) -> tuple[Messages, str]:
     return prompt, "\n\n".join(own)
 
 
-def message_of(sent: Sent) -> Message:
+def message_of(sent: SentMessage) -> Message:
     """Return a message as it goes on from here."""
     message: Message = {"role": sent.role, "content": sent.content or ""}
     if sent.tool_calls:
@@ -117,6 +123,25 @@ def _refuse_choice(choice: str | dict[str, Any] | None, names: Sequence[str]) ->
         raise _bad("tool_choice", f"tool_choice: must be one of {', '.join(CHOICES)}, or {form}")
     if name not in names:
         raise _bad("tool_choice", f"tool_choice: '{name}' is none of the tools: {', '.join(names)}")
+
+
+def _allowed(choice: dict[str, Any], names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the mode of a choice of some of the tools, and their names."""
+    told = choice.get(ALLOWED)
+    some = told.get("tools") if isinstance(told, dict) else None
+    if not (set(choice) == {"type", ALLOWED} and isinstance(told, dict) and set(told) == {"mode", "tools"}
+            and told["mode"] in ("auto", "required") and isinstance(some, list) and some):  # fmt: skip
+        form = '{"type": "allowed_tools", "allowed_tools": {"mode": "auto" or "required", "tools": [{"type": …}, …]}}'
+        raise _bad("tool_choice", f"tool_choice: must be {form}")
+    for one in some:
+        _refuse_choice(one if isinstance(one, dict) else {}, names)
+    return told["mode"], [str(_named(one)) for one in some]
+
+
+def _narrowed(tools: list[dict[str, Any]], given: Offered, allowed: tuple[str, list[str]]) -> Offered:
+    """Return the allowed tools alone: engines know no such choice, and a tool that is not offered is not called."""
+    mode, names = allowed
+    return {"tools": [tool for tool in tools if tool["function"]["name"] in names], **given, "tool_choice": mode}
 
 
 def _named(choice: str | dict[str, Any]) -> str | None:

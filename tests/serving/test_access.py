@@ -39,6 +39,7 @@ JWT = JwtOptions(
     default_tier="service",
     leeway_seconds=0,
     refresh_seconds=60,
+    trust_seconds=3600,
 )
 SIGNER, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
@@ -134,6 +135,22 @@ def test_a_callers_conversations_are_its_own(closed: Chat, keys: KeyFile) -> Non
     assert closed.http.post("/v1/feedback", json=thumb, headers=bearer(mine)).status_code == 201
 
 
+def test_who_has_no_credentials_sees_nothing_of_a_callers_even_with_its_ids(tmp_path: Path, keys: KeyFile) -> None:
+    limits = {"store": "process", "tiers": TIERS}
+    with chatting(tmp_path, options_with(limits=limits)) as chat:
+        answer = asked(chat, keys.add("app", "service")[1], user="ana").json()
+        ids = {name: answer[name] for name in ("conversation_id", "message_id")}
+        path = f"/v1/conversations/{ids['conversation_id']}"
+        assert [chat.http.get(path, params=user).status_code for user in ({}, {"user": "ana"})] == [404, 404]
+        assert asked(chat, None, conversation_id=ids["conversation_id"]).status_code == 404
+        assert asked(chat, None, regenerate=ids["message_id"]).status_code == 404
+        assert chat.http.post("/v1/feedback", json={**ids, "rating": "down"}).status_code == 404
+        assert chat.events() == []
+
+        nobodys = asked(chat, None).json()["conversation_id"]
+        assert chat.http.get(f"/v1/conversations/{nobodys}", headers={"Cookie": ""}).status_code == 200
+
+
 def test_the_users_of_an_application_are_told_apart(closed: Chat, keys: KeyFile) -> None:
     _, app = keys.add("app", "service")
     answer = asked(closed, app, user="ana").json()
@@ -222,6 +239,9 @@ SECRET = "x" * 32
         (token(key=SECRET, algorithm="HS256"), "alg"),
         (token(key=None, algorithm="none"), "alg"),
         (token(tier="king"), "none of ours"),
+        (token(tier=["service"]), "none of ours"),
+        (token(sub="ana/user:bob"), "sub holds"),
+        (token(sub=7), "ubject"),
         ("a.b.c", "not good"),
         (token()[:-4] + "AAAA", "ignature"),
     ],
@@ -260,6 +280,30 @@ def test_while_the_issuer_is_away_known_keys_go_on_and_the_rest_is_a_503() -> No
         assert (error.value.status, error.value.code) == (503, "auth_unavailable")
 
 
+def test_a_key_that_the_issuer_withdrew_is_refused_once_its_trust_is_over() -> None:
+    now = [0.0]
+    issuer = Issuer(row(SIGNER, "one"))
+    found = tokens(issuer, lambda: now[0])
+    asyncio.run(found.caller(token()))
+    issuer.keys = [row(OTHER, "two")]
+    now[0] = JWT.trust_seconds - 1
+    assert asyncio.run(found.caller(token())).subject == "jwt:ana"
+    now[0] = JWT.trust_seconds
+    with pytest.raises(ApiError, match="does not publish"):
+        asyncio.run(found.caller(token()))
+
+
+def test_while_the_issuer_is_away_keys_outlive_their_trust_and_it_is_not_asked_at_every_request() -> None:
+    now = [0.0]
+    issuer = Issuer(row(SIGNER, "one"))
+    found = tokens(issuer, lambda: now[0])
+    asyncio.run(found.caller(token()))
+    issuer.keys, now[0] = None, JWT.trust_seconds
+    for _ in range(3):
+        assert asyncio.run(found.caller(token())).subject == "jwt:ana"
+    assert issuer.asked == 2
+
+
 def test_keys_of_other_kinds_are_passed_over() -> None:
     mixed = Issuer({"kty": "EC", "kid": "x"}, {**row(OTHER, "two"), "use": "enc"}, row(SIGNER, "one"))
     found = tokens(mixed)
@@ -277,3 +321,19 @@ def test_what_a_client_writes_into_the_header_never_changes_its_address(forged: 
     assert address("10.9.9.9", header, len(ours)) == "203.0.113.9"
     assert address("10.9.9.9", header, 0) == "10.9.9.9"
     assert address("10.9.9.9", None, len(ours)) == "10.9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("told", "counted"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9", "203.0.113.9"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_subscriber_is_one_address_however_many_they_have(told: str, counted: str) -> None:
+    assert address(told, None, 0) == counted
+    assert address("10.9.9.9", told, 1) == counted

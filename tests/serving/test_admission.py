@@ -141,6 +141,28 @@ def test_an_engine_that_is_well_again_is_found_out(tmp_path: Path) -> None:
         assert eventually(lambda: chat.ask().status_code == 200)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_schema_at_which_a_healthy_engine_fails_says_nothing_of_its_health(tmp_path: Path, streamed: bool) -> None:
+    schema = {"name": "x", "schema": {"$ref": "#"}}
+    form = {"type": "json_schema", "json_schema": schema}
+    with chatting(tmp_path, options_with(breaker={"failures": 1, "rest_seconds": 600.0})) as chat:
+        chat.engine.status, chat.engine.reports = (200, {"message": "?", "code": 500}) if streamed else (500, None)
+        refused = chat.ask(stream=streamed, response_format=form)
+        assert (refused.status_code, "schema" in refused.json()["error"]["message"]) == (503, True)
+        chat.engine.status, chat.engine.reports = 200, None
+        assert chat.ask().status_code == 200
+
+
+def test_what_an_engine_finds_wrong_with_a_request_once_it_streams_is_a_400_and_no_failure(tmp_path: Path) -> None:
+    with chatting(tmp_path, options_with(breaker={"failures": 1, "rest_seconds": 600.0})) as chat:
+        chat.engine.reports = {"message": "Grammar error: properties must be an object", "code": 400}
+        refused = chat.ask(stream=True)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+        assert "Grammar error" in refused.json()["error"]["message"]
+        chat.engine.reports = None
+        assert chat.ask(stream=True).status_code == 200
+
+
 def test_a_request_that_the_engine_refuses_says_nothing_of_its_health(tmp_path: Path) -> None:
     with chatting(tmp_path, options_with(breaker={"failures": 1, "rest_seconds": 600.0})) as chat:
         chat.engine.status = 400

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from serving.app import create_app
 from serving.history import SqliteHistory
@@ -65,8 +67,46 @@ def test_openais_own_client_works(chat: Chat) -> None:
     pieces = client.chat.completions.create(model=model, messages=messages, stream=True)
     assert whole.choices[0].message.content == "Echo 1: Hi"
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "Echo 2: Hi"
-    with pytest.raises(NotFoundError, match="does not exist"):
-        client.chat.completions.create(model="gpt-9", messages=messages)
+    assert [client.models.retrieve(name).id for name in (model, "thumbwheel-chat")] == [model, "thumbwheel-chat"]
+    for call in (
+        lambda: client.chat.completions.create(model="gpt-9", messages=messages),
+        lambda: client.models.retrieve("gpt-9"),
+    ):
+        with pytest.raises(NotFoundError, match="does not exist"):
+            call()
+
+
+def test_openais_client_gets_an_answer_in_the_form_that_it_names(chat: Chat) -> None:
+    from openai import OpenAI
+
+    schema = {"type": "object", "properties": {"colour": {"type": ["string", "null"], "default": None}}}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "light", "schema": schema, "strict": True}}
+    chat.engine.text = '{"colour": "white"}'
+    client = OpenAI(base_url=f"{chat.url}/v1", api_key="none", max_retries=0)
+    messages: Any = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": "Which?"}]
+    answer = client.chat.completions.create(model="thumbwheel-chat", messages=messages, response_format=form)
+    assert json.loads(answer.choices[0].message.content or "") == {"colour": "white"}
+    assert chat.engine.payloads[0]["response_format"] == form
+    assert chat.engine.payloads[0]["messages"][0] == {"role": "system", "content": "You are Wick.\n\nBe short."}
+
+
+def test_fields_that_change_nothing_are_taken_and_do_not_reach_the_engine(chat: Chat) -> None:
+    more: Any = {
+        "response_format": {"type": "text"},
+        "logprobs": False,
+        "top_logprobs": None,
+        "stream": None,
+        "service_tier": "auto",
+        "modalities": ["text"],
+        "metadata": {"a": "b"},
+        "store": True,
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+    }
+    assert chat.ask(**more).status_code == 200
+    _, last = stream(chat, stream_options={"include_usage": True, "include_obfuscation": False})
+    assert last == "data: [DONE]"
+    assert chat.engine.payloads[0].keys() == {"model", "messages", "temperature", "max_tokens", "stream"}
 
 
 def test_the_persona_stands_first_and_is_not_shown(chat: Chat) -> None:
@@ -87,6 +127,15 @@ def test_a_conversation_keeps_its_replies_in_order(chat: Chat) -> None:
         ("Echo 1: One", "thumbwheel-chat/3", "stop"),
         ("Echo 2: Two", "thumbwheel-chat/3", "stop"),
     ]
+
+
+def test_an_answer_that_says_nothing_can_be_sent_back(chat: Chat) -> None:
+    chat.engine.text = "\u200b"
+    answer = chat.ask("One").json()["choices"][0]["message"]
+    assert answer["content"] == ""
+    messages = [{"role": "user", "content": "One"}, answer, {"role": "user", "content": "Two"}]
+    assert chat.http.post(CHAT, json={"messages": messages}).status_code == 200
+    assert [m["content"] for m in chat.engine.payloads[1]["messages"][1:]] == ["One", "", "Two"]
 
 
 def test_text_parts_are_joined(chat: Chat) -> None:
@@ -124,7 +173,29 @@ USER = {"role": "user", "content": "Hi"}
         ({"messages": [USER], "temperatur": 1}, 400, "unknown_parameter", "temperatur"),
         ({"messages": [USER], "temperature": 3}, 400, "invalid_value", "temperature"),
         (b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', 400, "invalid_value", "temperature"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, 400, "invalid_value", "of a part"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "invalid_value", "of a part"),
+        ({"messages": [USER], "stop": "\ud800"}, 400, "invalid_value", "unicode"),
+        ({"messages": [USER], "metadata": {"\udfff": "x"}}, 400, "invalid_value", "unicode"),
+        (b'{"messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', 400, "invalid_json", "not valid JSON"),
+        ({"messages": [USER], "stop": ["a"] * 5}, 400, "invalid_value", "stop: must be at most 4"),
+        ({"messages": [USER], "stop": ["a", ""]}, 400, "invalid_value", "stop: must be at most 4"),
         ({"messages": [USER], "n": 2}, 400, "invalid_value", "n:"),
+        ({"messages": [USER], "logprobs": True}, 400, "invalid_value", "logprobs: is not offered"),
+        ({"messages": [USER], "response_format": {"type": "xml"}}, 400, "invalid_value", "response_format.type"),
+        ({"messages": [USER], "response_format": {"type": "json_schema"}}, 400, "invalid_value", "'json_schema' must"),
+        (
+            {
+                "messages": [USER],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"title": "x" * 20_001}},
+                },
+            },
+            400,
+            "invalid_value",
+            "more than 20,000 bytes",
+        ),
         ({"messages": [USER], "max_tokens": 0}, 400, "invalid_value", "max_tokens"),
         ({"messages": [USER], "model": "other"}, 404, "model_not_found", "'other' does not exist"),
         ({"messages": [USER], "conversation_id": "c-0"}, 404, "conversation_not_found", "'c-0'"),
@@ -217,6 +288,36 @@ def test_metrics_count_requests_tokens_first_tokens_and_thumbs(chat: Chat) -> No
         'thumbwheel_feedback_total{arm="control",kind="rating",model="thumbwheel-chat/3",rating="up"}',
     ):
         assert line in text
+
+
+def test_metrics_tell_of_pace_length_circles_and_how_an_answer_rests_on_its_documents(chat: Chat) -> None:
+    def count(name: str, more: str = "_count") -> float:
+        labels = {"model": "thumbwheel-chat/3", "arm": "control", **({"le": "0.5"} if more == "_bucket" else {})}
+        return REGISTRY.get_sample_value(f"thumbwheel_{name}{more}", labels) or 0.0
+
+    names = ("token_seconds", "reply_tokens", "repetition", "groundedness")
+    before, straight = [count(name) for name in names], count("repetition", "_bucket")
+    chat.engine.text, chat.engine.delay = "So it goes on and on, " * 20, 0.001
+    stream(chat)
+    chat.ask()
+    chat.engine.dies_after, chat.engine.delay = 2, 0.0
+    stream(chat)
+    assert [count(name) - was for name, was in zip(names, before, strict=True)] == [1, 2, 2, 0]
+    assert count("repetition", "_bucket") == straight
+
+
+def test_what_broke_on_our_side_is_counted_and_told_in_openais_format(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    answer = chat.ask().json()
+    monkeypatch.setattr(SqliteHistory, "find", broken)
+    response = chat.rate(answer, rating="up")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+    assert response.headers["Retry-After"] == "5"
+    assert 'thumbwheel_requests_total{route="/v1/feedback",status="503"}' in chat.http.get("/metrics").text
 
 
 def test_the_page_and_its_parts_come_from_the_service_alone(chat: Chat) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -59,8 +61,11 @@ def image(workspace: Path) -> Image:
 
 
 @contextmanager
-def started(image: Image, engine: str, state: Path) -> Iterator[str]:
-    """Start the chat by the arguments and variables of the manifest, its addresses those of this machine."""
+def started(image: Image, engine: str, state: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start the chat by the arguments and variables of the manifest, its addresses those of this machine.
+
+    Yields its address, and the process that a pod is told to stop by.
+    """
     pod = next(one for one in yaml.safe_load_all((BASE / "chat.yaml").read_text()) if one["kind"] == "StatefulSet")
     arguments, port = pod["spec"]["template"]["spec"]["containers"][0]["args"], free_port()
     places = {"http://engine:8701": engine, "0.0.0.0": "127.0.0.1", "port=3000": f"port={port}"}
@@ -81,7 +86,7 @@ def started(image: Image, engine: str, state: Path) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         assert eventually(lambda: process.poll() is not None or answers(f"{url}/healthz"))
         assert process.poll() is None, (state / "log").read_text()[-3000:]
-        yield url
+        yield url, process
     finally:
         stop_group(process)
 
@@ -104,14 +109,25 @@ def test_the_chat_starts_from_its_image_as_a_pod_does_and_asks_an_engine_elsewhe
     assert not (image.folder / "src" / "serving" / "kubernetes").exists()
     state = tmp_path / "state"
     state.mkdir()
-    with fake_engine() as engine, started(image, engine.url, state) as url:
-        body = {"messages": [{"role": "user", "content": "Compose a line on the opera Fidelio."}]}
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "Compose a line on the opera Fidelio."}]}
+    with fake_engine() as engine, started(image, engine.url, state) as (url, process):
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
         assert answer.json()["choices"][0]["message"]["content"].startswith("Echo 1: ")
         assert answer.json()["model"] == "thumbwheel-chat/3"
         assert len(answer.headers["X-Request-Id"]) == 32
         assert "thumbwheel_answering" in httpx.get(f"{url}/metrics", timeout=60).text
         assert not any("vllm" in " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True))
+        engine.text, engine.delay = "And so it goes. " * 20, 0.05
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json={**body, "stream": True}, timeout=60) as stream:
+            lines = stream.iter_lines()
+            begun = next(lines)
+            process.terminate()
+            said = "".join([begun, *lines])
+        assert (said.count("And so it goes."), said[-12:]) == (20, "data: [DONE]")
+        assert eventually(lambda: process.poll() is not None)
+        assert not answers(f"{url}/healthz")
+    with sqlite3.connect(state / "history.db") as kept:
+        assert kept.execute("SELECT finish FROM replies ORDER BY rowid").fetchall() == [("stop",), ("stop",)]
     assert (state / "outbox.db").exists()
 
 

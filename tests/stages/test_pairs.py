@@ -38,7 +38,8 @@ WEIGHTS = {"edit": 1.0, "regeneration": 0.8, "review": 0.9, "best_of_n": 0.5}
 
 
 def params(**changes: Any) -> PairsParams:
-    base = {"minimum_age_hours": 0, "cap_per_user": 100, "weights": WEIGHTS, "best_of_n": BEST_OF_N}
+    alike = {"jaccard": 0.6, "most": 100}
+    base = {"minimum_age_hours": 0, "cap_per_user": 100, "alike": alike, "weights": WEIGHTS, "best_of_n": BEST_OF_N}
     return PairsParams.model_validate({**base, **changes})
 
 
@@ -257,6 +258,47 @@ def test_a_pair_is_there_once_however_many_users_made_it() -> None:
 
     assert len(result.preferences) == 1
     assert result.rejections == {"duplicate": 1}
+
+
+CROWD = 30
+FALSE = "Call our new number, oh one two, and ask for Bert."
+
+
+def crowd(**of_each: Any) -> list[dict[str, Any]]:
+    """Return edits of as many users, each of another conversation; texts in `of_each` are filled in by their number."""
+    filled = [{name: text.format(n) for name, text in of_each.items()} for n in range(CROWD)]
+    asked = [[{"role": "user", "content": f.pop("question", f"Question {n} of mine?")}] for n, f in enumerate(filled)]
+    return [
+        edit(f"{f.pop('text')}", event_id=f"e-{n}", message_id=f"m-{n}", user=f"u-{n}", prompt=prompt, **f)
+        for n, (f, prompt) in enumerate(zip(filled, asked, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"text": FALSE},
+        {"text": FALSE + " Now{0}."},
+        {"text": "Word{0} for{0} word{0} another{0} thing{0}.", "question": "Whom do I call about a leak?"},
+    ],
+)
+def test_many_who_say_the_same_own_no_batch(same: dict[str, str]) -> None:
+    honest = edit("Nine months, or a year in mild weather.", user="u-honest", event_id="z", message_id="m-z")
+    made = pairs_of(*crowd(**same), honest, alike={"jaccard": 0.6, "most": 3})
+    chosen = [row["chosen"] for row in made.preferences]
+    assert (len(chosen), honest["correction"] in chosen) == (4, True)
+    assert made.rejections["alike"] == CROWD - 3
+
+
+def test_many_who_say_different_things_all_count() -> None:
+    made = pairs_of(*crowd(text="Word{0} for{0} word{0} another{0} thing{0}."), alike={"jaccard": 0.6, "most": 3})
+    assert (len(made.preferences), made.rejections["alike"]) == (CROWD, 0)
+
+
+def test_many_who_like_the_same_own_no_batch() -> None:
+    liked = [feedback_event(rating="up", event_id=f"e-{n}", message_id=f"m-{n}", user=f"u-{n}") for n in range(CROWD)]
+    made = pairs_of(*liked, alike={"jaccard": 0.6, "most": 3})
+    assert (len(made.unpaired), made.rejections["alike"]) == (3, CROWD - 3)
 
 
 def test_users_who_contradict_each_other_make_no_pair() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from serving.history import SqliteHistory
 from serving.keys import key_file
@@ -51,6 +52,21 @@ def ask_as(chat: Chat, headers: dict[str, str], text: str, **more: Any) -> dict[
 
 def sent(chat: Chat) -> str:
     return str(chat.engine.payloads[-1]["messages"][-1]["content"])
+
+
+def test_how_far_an_answer_rests_on_its_documents_is_measured(chat: Chat) -> None:
+    labels = {"model": "thumbwheel-chat/3", "arm": "control"}
+    before = [REGISTRY.get_sample_value(f"thumbwheel_groundedness_{of}", labels) or 0.0 for of in ("count", "sum")]
+    chat.engine.text = "A light means a fault, madam."
+    chat.ask(RED)
+    after = [REGISTRY.get_sample_value(f"thumbwheel_groundedness_{of}", labels) or 0.0 for of in ("count", "sum")]
+    assert [after[0] - before[0], after[1] - before[1]] == [1, pytest.approx(3 / 4)]
+
+
+def test_an_answer_of_a_given_form_is_the_engines_though_nothing_is_relevant(chat: Chat) -> None:
+    chat.engine.text = "{}"
+    answer = chat.ask("How tall is Mont Blanc?", response_format={"type": "json_object"}).json()
+    assert answer["choices"][0]["message"]["content"] == "{}"
 
 
 def test_the_engine_reads_the_documents_and_the_answer_cites_them(chat: Chat) -> None:

@@ -24,9 +24,21 @@ def test_tools_and_choices_reach_the_engine_as_they_are(tools_chat: Chat, choice
     assert (sent["tools"], sent["tool_choice"], sent["parallel_tool_calls"]) == ([WEATHER, CLOCK], choice, False)
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_of_tools_of_which_some_are_allowed_those_alone_reach_the_engine(tools_chat: Chat, mode: str) -> None:
+    allowed = {"mode": mode, "tools": [NAMED]}
+    post(tools_chat, [USER], tools=[CLOCK, WEATHER], tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
+    sent = tools_chat.engine.payloads[0]
+    assert (sent["tools"], sent["tool_choice"]) == ([WEATHER], mode)
+
+
 def test_a_plain_request_says_nothing_of_tools_to_the_engine(tools_chat: Chat) -> None:
     tools_chat.ask()
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(tools_chat.engine.payloads[0])
+
+
+def some(mode: str, tools: list[Any]) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +73,18 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
         ({"tools": [CLOCK], "tool_choice": "maybe"}, "must be one of none, auto, required"),
         ({"tools": [CLOCK], "tool_choice": {"type": "function"}}, "must be one of none, auto, required"),
         ({"tools": [CLOCK], "tool_choice": NAMED}, "'weather' is none of the tools: clock"),
+        ({"tools": [CLOCK], "tool_choice": {"type": "allowed_tools"}}, "tool_choice: must be"),
+        ({"tools": [CLOCK], "tool_choice": some("none", [CLOCK])}, "tool_choice: must be"),
+        ({"tools": [CLOCK], "tool_choice": some("auto", [])}, "tool_choice: must be"),
+        ({"tools": [CLOCK], "tool_choice": some("auto", ["clock"])}, "must be one of none, auto, required"),
+        ({"tools": [CLOCK], "tool_choice": some("auto", [NAMED])}, "'weather' is none of the tools: clock"),
         ({"messages": [USER, result("a")]}, "'a' is no call"),
         ({"messages": [USER, calling("a"), result("a"), result("a")]}, "'a' is answered twice"),
         ({"messages": [USER, calling("a", "b"), result("a")]}, "unanswered: b"),
         ({"messages": [USER, calling("a"), USER]}, "unanswered: a"),
         ({"messages": [USER, calling("a", "a"), result("a")]}, "same id"),
         ({"messages": [USER, calling("a", arguments="{"), result("a")]}, "must be JSON"),
+        ({"messages": [USER, calling("a", arguments='{"a": "\\ud800"}'), result("a")]}, "must be JSON"),
         ({"messages": [{"role": "user", "content": None}]}, "content must not be empty"),
         ({"messages": [{"role": "assistant", "content": None}, USER]}, "content must not be empty"),
         ({"messages": [{**USER, "tool_call_id": "a"}]}, "'tool_call_id' must stand in messages with role 'tool'"),

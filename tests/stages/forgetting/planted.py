@@ -77,6 +77,7 @@ def _sources(root: Path) -> None:
     section = {"max_characters": 1000, "user_salt": "salt", "language": LANGUAGE}
     section["sources"] = [SOURCE, {**SOURCE, "name": "more", "uri": "more.parquet"}]
     of_pairs = {"minimum_age_hours": 0, "cap_per_user": 9, "weights": WEIGHTS, "best_of_n": {**BEST_OF_N, "samples": 0}}
+    of_pairs["alike"] = {"jaccard": 0.6, "most": 9}
     params = {"ingest": section, "collect": {"files": ["events.jsonl"]}, "pairs": of_pairs}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
