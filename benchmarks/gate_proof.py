@@ -4,13 +4,15 @@
 
 Each candidate is trained or planted, quantized, served by the engine, checked for parity, asked the gate's questions
 and measured as in a turn, against the answers of that turn's champion. What a judge would say is left out: the gate
-has to do without. Verdicts stay in `.thumbwheel/gate-proof`, and a second run goes on where the first one ended.
+has to do without. Verdicts stay in `.thumbwheel/gate-proof`, and over the same model, data and parameters a second run
+goes on where the first one ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import shutil
 import time
@@ -33,10 +35,12 @@ from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.engine import running_engine
 from thumbwheel.lake import write_json
-from thumbwheel.params import load_params
+from thumbwheel.params import load_params, read_params
 from thumbwheel.settings import settings
 
 Row = Mapping[str, Any]
+SECTIONS = ("sft", "dpo", "quantize", "parity", "answer", "benchmark", "gate")
+"""Of params.yaml: what a planted candidate is made and judged by."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,12 @@ def main() -> None:
     training.quiet()
     training.keep_memory()
     turn, rules = Turn.read(), read_rules()
+    asked = mark(turn)
     print("| candidate | what it is | gate | stopped by, or not shown | minutes |\n|---|---|---|---|---:|", flush=True)
     wrong = []
     for name in names:
         planted = PLANTED[name]
-        facts = put_before_the_gate(name, planted.make, turn, rules)
+        facts = put_before_the_gate(name, planted.make, turn, rules, asked)
         good = facts["outcome"] != "pass" if planted.bad else facts["outcome"] != "fail"
         wrong += [] if good else [name]
         why = ", ".join(facts["stopped_by"]) or ", ".join(facts["not_shown"]) or "–"
@@ -89,12 +94,22 @@ def read_rules() -> Rules:
     )
 
 
-def put_before_the_gate(name: str, make: Callable[[Path, Turn], None], turn: Turn, rules: Rules) -> dict[str, Any]:
-    """Return the gate's decision on a planted candidate, from disk where it was made before."""
+def mark(turn: Turn) -> str:
+    """Return a hash of all that a verdict depends on but the code: base model, data, questions, answers, parameters."""
+    sections = read_params(settings().root / "params.yaml")
+    rows = [turn.conversations, turn.pairs, turn.questions, turn.champion_answers, turn.champion_results]
+    parts = [bundle_hash(turn.models / "base"), {name: sections[name] for name in SECTIONS}, rows]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def put_before_the_gate(
+    name: str, make: Callable[[Path, Turn], None], turn: Turn, rules: Rules, asked: str
+) -> dict[str, Any]:
+    """Return the gate's decision on a planted candidate, from disk where it was made before of the same (`asked`)."""
     folder = settings().state_dir / "gate-proof" / name.replace(" ", "-")
     verdict = folder / "verdict.json"
-    if verdict.exists():
-        return dict(json.loads(verdict.read_text()))
+    if verdict.exists() and (kept := json.loads(verdict.read_text())).get("asked") == asked:
+        return dict(kept)
     began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     models = folder / "models"
@@ -103,6 +118,7 @@ def put_before_the_gate(name: str, make: Callable[[Path, Turn], None], turn: Tur
     make(models, turn)
     decision = weigh(models, turn, rules)
     facts = {
+        "asked": asked,
         "outcome": decision.outcome,
         "reason": decision.reason,
         "stopped_by": [line.criterion.name for line in decision.lines if line.outcome == "fail"],

@@ -79,21 +79,23 @@ def decide(**context: Any) -> str:
     """Choose what follows the gate, and hand its table on to the approval."""
     from thumbwheel.lake import read_pin
     from thumbwheel.release import gate_markdown, next_step, read_release
+    from thumbwheel.tracking import artifact_page
 
-    reports = settings().reports
+    reports, registered = settings().reports, read_pin("register").facts
     gate = json.loads((reports / "gate.json").read_text())
+    page = artifact_page(registered["experiment"], registered["run_id"], "candidate/dossier.html")
     step, reason = next_step(context["params"]["approve"], gate["outcome"], read_pin("package"), read_release())
-    for key, value in {"reason": reason, "table": gate_markdown(gate, reports / "dossier.html")}.items():
+    for key, value in {"reason": reason, "table": gate_markdown(gate, reports / "dossier.html", page)}.items():
         context["ti"].xcom_push(key=key, value=value)
     print(reason)
     return step
 
 
-def approve_by_option() -> str:
+def approve_by_option(**context: Any) -> str:
     """Return who approves where an option does; the release says so for good."""
     from thumbwheel.release import BY_OPTION
 
-    return BY_OPTION
+    return BY_OPTION.format(context["params"]["approve"])
 
 
 def keep_champion(**context: Any) -> None:
@@ -119,8 +121,9 @@ def form() -> dict[str, Param]:
         "approve": Param(
             "ask",
             type="string",
-            enum=["ask", "yes", "no"],
-            description="ask: a release manager decides. yes: approve unless the gate fails. no: keep the champion.",
+            enum=["ask", "pass", "yes", "no"],
+            description="ask: a release manager decides. pass: approve what the gate passes. "
+            "yes: also what it leaves open. no: keep the champion.",
         ),
         "overrides": Param(
             {},

@@ -22,7 +22,7 @@ def read_cached(cache: Path, key: str) -> dict[str, Any] | None:
         entry = json.loads(_place(cache, key).read_bytes())
         reply = entry["reply"]
         return dict(reply) if entry["seal"] == _seal(key, reply) else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thumbwheel.params import Params
 
@@ -47,6 +48,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def is_metric(name: str) -> bool:
+    """Tell whether there can be a metric of this name."""
+    return name in METRICS or name.startswith((SUITE, TOXICITY))
+
+
 def metric_of(name: str) -> Metric:
     """Return what a metric is.
 
@@ -83,6 +89,16 @@ class Criterion(Params):
     required: bool
     """Whether the gate passes only where this criterion does. Proof of harm stops a candidate either way."""
 
+    @model_validator(mode="after")
+    def _asks_what_can_be_answered(self) -> Self:
+        if not is_metric(self.metric):
+            near = difflib.get_close_matches(self.metric, METRICS, n=1)
+            meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(METRICS)}, suite_… and toxicity_…"
+            raise ValueError(f"criterion '{self.name}' names the unknown metric '{self.metric}'; {meant}")
+        if self.kind != "floor" and self.margin < 0:
+            raise ValueError(f"criterion '{self.name}' tolerates a harm of {self.margin:g}, which is none")
+        return self
+
 
 class GateRules(Params):
     """The rules of the decision. Tests are one-sided at `alpha`; intervals are two-sided at 1 - 2 alpha."""
@@ -95,6 +111,13 @@ class GateRules(Params):
     max_missing: float = Field(ge=0, lt=1)
     judge_floor: JudgeFloor
     criteria: list[Criterion] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_each_criterion_once(self) -> Self:
+        names = [criterion.name for criterion in self.criteria]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two criteria are called '{twice[0]}'")
+        return self
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ TEMPLATE = Path(__file__).with_name("dossier.html.j2")
 WIDTH, PADDING = 220.0, 10.0
 SIDE, EDGE = 220.0, 44.0
 """Of the picture of a trade-off: its square, and the room for words at its left and foot."""
+CUT = "[…]"
+"""Stands where a reply had reached its limit of tokens."""
 OPEN_ANSWERS = 8
 """How many of the answers side by side are shown at once; the rest unfold."""
 OUTCOMES = {
-    "pass": "Better where it must be, worse nowhere that counts.",
+    "pass": "Better where it must be, and nowhere worse by more than is tolerated.",
     "fail": "Harm was shown. This candidate must not replace the champion.",
     "inconclusive": "The evidence settles neither that it is better nor that it does harm.",
 }
@@ -106,6 +108,7 @@ def render(gate: Mapping[str, Any], contents: Contents) -> str:
         contents=contents,
         rows=[*contents.categories, *([contents.overall] if contents.overall else [])],
         open_answers=OPEN_ANSWERS,
+        cut=CUT,
         radar=radar.radar(contents.categories),
         picture=radar,
         curve=curve(contents.trade_off),

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -20,15 +21,15 @@ import httpx
 import yaml
 
 from eval.cache import keep, read_cached
+from eval.completion import read_completion
 from eval.ruling import Ruling, Verdicts, read_ruling
 from thumbwheel.errors import JudgeError
 
 PROMPTS = Path(__file__).with_name("prompts")
 TOP = 20
 """How many alternatives of a token are asked for: the most that OpenAI's API allows."""
-STEPS = 3
-"""How many tokens of a reply are kept: a space, and a grade in two digits."""
-REFUSED = {401, 403, 404}
+REFUSED = {401, 402, 403, 404, 405}
+"""What no second question would change: the key, the account, the address. So is a redirect, which we do not follow."""
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 MEND = (
     "set THUMBWHEEL_JUDGE_URL, THUMBWHEEL_JUDGE_MODEL and THUMBWHEEL_JUDGE_API_KEY, or unset them for the local judge."
@@ -130,7 +131,8 @@ class Judge:
         leads: bool = False,
     ) -> None:
         self.url, self.model, self.identity, self.cache = url and url.rstrip("/"), model, identity, cache
-        self.headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.place = public(self.url or "")
+        self.headers = _headers(api_key)
         self.concurrency, self.retries = concurrency, retries
         self.pause, self.timeout = pause_seconds, timeout_seconds
         self.verdict_tokens, self.min_mass = verdict_tokens, min_mass
@@ -139,12 +141,14 @@ class Judge:
         self.usage = Usage()
         """Of all that was asked here, kept replies too: what the verdicts are worth, whenever they were paid for."""
         self._logprobs = True
+        self._heard = False
 
     async def rule(self, asks: Sequence[Ask], progress: Callable[[int], None] = lambda done: None) -> list[Ruling]:
         """Return a ruling for each question, in order; equal questions are asked once, known ones not at all.
 
         Raises:
-            JudgeError: the endpoint cannot be reached or refuses; what it said until then is kept for the next run.
+            JudgeError: the endpoint cannot be reached, refuses, or never gave a completion; what it said until then is
+                kept for the next run.
         """
         unique = {ask.key(self.identity): ask for ask in asks}
         gate, replies = asyncio.Semaphore(self.concurrency), dict[str, dict[str, Any]]()
@@ -165,9 +169,18 @@ class Judge:
             await asyncio.gather(*(one(client, key, ask) for key, ask in unique.items()))
         if faults:
             raise JudgeError(f"{faults[0]} {len(replies)} of {len(unique)} replies are kept; run again for the rest.")
+        self._refuse_silence(list(replies.values()))
         for reply in replies.values():
             self.usage.add(reply)
         return [read_ruling(replies[ask.key(self.identity)], ask.prompt.verdicts, self.min_mass) for ask in asks]
+
+    def _refuse_silence(self, replies: Sequence[Mapping[str, Any]]) -> None:
+        """Stop where not one question ever got a completion: that is a wrong address or model, and no weak judge."""
+        self._heard = self._heard or any("error" not in reply for reply in replies)
+        if replies and not self._heard:
+            raise JudgeError(
+                f"the judge at {self.place} answered none of {len(replies)} questions ({replies[0]['error']}); {MEND}"
+            )
 
     async def _reply(self, client: httpx.AsyncClient, key: str, ask: Ask) -> dict[str, Any]:
         if (known := read_cached(self.cache, key)) is not None:
@@ -185,15 +198,18 @@ class Judge:
             if attempt:
                 await asyncio.sleep(max(wait, self.pause * 2 ** (attempt - 1) * chance.uniform(0.5, 1.5)))
             try:
-                response = await self._post(client, ask)
-            except httpx.HTTPError as error:
+                async with asyncio.timeout(self.timeout):  # httpx's own begins anew with every byte
+                    response = await self._post(client, ask)
+            except httpx.InvalidURL as error:
+                raise JudgeError(f"the judge's address {self.place} is none ({error}); {MEND}") from None
+            except (httpx.HTTPError, TimeoutError) as error:
                 trouble = f"{type(error).__name__} {error}".strip()
                 continue
             if response.status_code in BUSY:
                 trouble, wait = f"status {response.status_code}: {response.text[:200]}", self._asked_to_wait(response)
                 continue
             return self._understood(response)
-        raise JudgeError(f"the judge at {self.url} cannot be reached ({trouble}); {MEND}")
+        raise JudgeError(f"the judge at {self.place} cannot be reached ({trouble}); {MEND}")
 
     async def _post(self, client: httpx.AsyncClient, ask: Ask) -> httpx.Response:
         body: dict[str, Any] = {
@@ -221,25 +237,27 @@ class Judge:
             return 0.0
 
     def _understood(self, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code in REFUSED:
-            raise JudgeError(f"the judge at {self.url} refuses (status {response.status_code}); {MEND}")
+        if response.status_code in REFUSED or response.is_redirect:
+            raise JudgeError(f"the judge at {self.place} refuses (status {response.status_code}); {MEND}")
         if response.status_code != 200:
             return {"error": f"status {response.status_code}: {' '.join(response.text.split())[:200]}"}
-        try:
-            body = response.json()
-            choice = body["choices"][0]
-            content = (choice.get("logprobs") or {}).get("content") or []
-            tops = [
-                {"token": step["token"], "top": [[t["token"], t["logprob"]] for t in step["top_logprobs"]]}
-                for step in content[:STEPS]
-            ]
-            used = body.get("usage")
-            tokens = [int(used["prompt_tokens"]), int(used["completion_tokens"])] if used else None
-            return {"text": choice["message"]["content"] or "", "steps": tops, "usage": tokens}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return {"error": f"no chat completion: {' '.join(response.text.split())[:200]}"}
+        found = read_completion(response.text)
+        return found or {"error": f"no chat completion: {' '.join(response.text.split())[:200]}"}
 
 
-def unknown(asks: Iterable[Ask], identity: str, cache: Path) -> int:
-    """Return how many of the questions are not in the cache."""
-    return len({key for ask in asks if read_cached(cache, key := ask.key(identity)) is None})
+def public(url: str) -> str:
+    """Return a URL without the name and password that may stand in it: it goes into reports and messages."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url.rstrip("/"))
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    """Return the headers of every request.
+
+    Raises:
+        JudgeError: the key has a character that no header may hold; the message does not show it.
+    """
+    if not api_key or not api_key.strip():
+        return {}
+    if not re.fullmatch(r"[\x21-\x7e]+", api_key.strip()):
+        raise JudgeError("THUMBWHEEL_JUDGE_API_KEY holds a blank or a letter that no key may have; set it again.")
+    return {"Authorization": f"Bearer {api_key.strip()}"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from thumbwheel.params import Params
 
@@ -60,8 +61,8 @@ class Scale:
 class ParityLimits(Params):
     """What the bundle must keep to: least top-1 agreement, greatest divergence in nats a token, scales of adapters."""
 
-    min_top1: float
-    max_divergence: float
+    min_top1: float = Field(ge=0, le=1)
+    max_divergence: float = Field(ge=0)
     scale: tuple[float, float]
 
 

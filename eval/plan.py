@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from eval.judge import Ask, Prompt, load_prompt
 from eval.ruling import Ruling, winner
 from thumbwheel.records import SIDES
 
 PROMPTS = ("pairwise", "pairwise_two_turns", "single", "single_two_turns")
+Rubric = Literal["faithfulness", "relevance", "tone"]
+"""What a reply may be graded for from 1 to 5, each by the prompt of that name."""
 Row = Mapping[str, Any]
 Key = tuple[str, str]
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.judge import MEND, public
+from thumbwheel.errors import JudgeError
+
 OFFLINE = ("qa_rouge_recall", "qa_string_similarity", "qa_semantic_similarity")
 FAITHFULNESS = "qa_faithfulness"
 
@@ -77,7 +80,11 @@ def mini_lm() -> Any:
 
 
 async def score_faithfulness(samples: Sequence[Sample], url: str, model: str, api_key: str | None) -> list[Score]:
-    """Return how much of each reply its documents support, by a judge; a judge that cannot write JSON is an error."""
+    """Return how much of each reply its documents support, by a judge; a judge that cannot write JSON is an error.
+
+    Raises:
+        JudgeError: every score failed because there is no judge: it cannot be reached, or refuses.
+    """
     quiet()
     from openai import AsyncOpenAI
     from ragas.llms import llm_factory
@@ -85,7 +92,7 @@ async def score_faithfulness(samples: Sequence[Sample], url: str, model: str, ap
 
     client = AsyncOpenAI(base_url=url, api_key=api_key or "none", timeout=60, max_retries=1)
     metric = Faithfulness(llm=llm_factory(model, client=client))
-    return [
+    found = [
         await attempt(
             FAITHFULNESS,
             sample,
@@ -95,6 +102,22 @@ async def score_faithfulness(samples: Sequence[Sample], url: str, model: str, ap
         for sample in samples
         if sample.documents
     ]
+    if found and all(score.value is None for score in found):
+        await refuse_absent(client, model)
+    return found
+
+
+async def refuse_absent(client: Any, model: str) -> None:
+    """Raise `JudgeError` where the endpoint does not even answer a greeting; one that does is there, but weak."""
+    from openai import OpenAIError
+
+    try:
+        await client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}], max_tokens=1)
+    except OpenAIError as error:
+        said = " ".join(str(error).split())[:200]
+        raise JudgeError(
+            f"the judge at {public(str(client.base_url))} measures no faithfulness ({said}); {MEND}"
+        ) from None
 
 
 async def attempt(name: str, sample: Sample, metric: Any, fields: Mapping[str, Any]) -> Score:

@@ -31,14 +31,15 @@ class VerdictParams(Params):
     in the first `verdict_tokens` of an answer, and counts if all verdicts together have a probability of `min_mass`.
     """
 
-    min_mass: float
-    verdict_tokens: int
-    max_length: int
-    concurrency: int
-    retries: int
-    pause_seconds: float
+    min_mass: float = Field(ge=0, le=1)
+    verdict_tokens: int = Field(ge=1)
+    max_length: int = Field(ge=1)
+    concurrency: int = Field(ge=1)
+    retries: int = Field(ge=0)
+    pause_seconds: float = Field(ge=0)
     """Before the first retry."""
-    timeout_seconds: float
+    timeout_seconds: float = Field(gt=0)
+    """Of a whole reply, however slowly it comes."""
 
 
 class SequentialParams(Params):

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import httpx
 
+from eval.judge import public
+from thumbwheel.errors import JudgeError
 from thumbwheel.moderation import wire
 from thumbwheel.moderation.classifier import classifier
 
 HEAD = "abuse"
 AT_ONCE = 16
 SECONDS = 60.0
+UNREADABLE = "no verdict: unreadable"
 Messages = Sequence[Mapping[str, str]]
 
 
@@ -43,7 +46,11 @@ def by_classifier(conversations: Sequence[Messages]) -> list[Toxicity]:
 
 
 async def by_moderator(conversations: Sequence[Messages], moderator: Moderator) -> list[Toxicity]:
-    """Return 1 for each last message that the model calls unsafe and 0 for the others, read in its conversation."""
+    """Return 1 for each last message that the model calls unsafe and 0 for the others, read in its conversation.
+
+    Raises:
+        JudgeError: the endpoint answered not one question: it is away, and no measurement that failed.
+    """
     headers = {"Authorization": f"Bearer {moderator.key}"} if moderator.key else {}
     turns = asyncio.Semaphore(AT_ONCE)
     async with httpx.AsyncClient(timeout=SECONDS, headers=headers, trust_env=False) as client:
@@ -52,7 +59,14 @@ async def by_moderator(conversations: Sequence[Messages], moderator: Moderator) 
             async with turns:
                 return await ask(client, moderator, messages)
 
-        return list(await asyncio.gather(*map(judged, conversations)))
+        found = list(await asyncio.gather(*map(judged, conversations)))
+    errors = [one.error for one in found if one.error and one.error != UNREADABLE]
+    if errors and len(errors) == len(found):
+        raise JudgeError(
+            f"the moderation model at {public(moderator.url)} answered none of {len(found)} questions ({errors[0]}); "
+            "set THUMBWHEEL_MODERATION_URL, _MODEL and _KEY, or unset them for the small classifier."
+        )
+    return found
 
 
 async def ask(client: httpx.AsyncClient, moderator: Moderator, messages: Messages) -> Toxicity:
@@ -60,9 +74,13 @@ async def ask(client: httpx.AsyncClient, moderator: Moderator, messages: Message
     try:
         response = await client.post(wire.address(moderator.url), json=wire.question(moderator.model, messages))
         answer = wire.answer_of(response.raise_for_status().json())
-    except (httpx.HTTPError, *wire.UNREADABLE) as error:
+    except wire.UNREADABLE:
+        return Toxicity(None, UNREADABLE)
+    except httpx.HTTPStatusError as error:
+        return Toxicity(None, f"no verdict: status {error.response.status_code}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Toxicity(None, f"no verdict: {type(error).__name__}")
-    return Toxicity(float(not wire.is_safe(answer))) if answer else Toxicity(None, "no verdict: unreadable")
+    return Toxicity(float(not wire.is_safe(answer))) if answer else Toxicity(None, UNREADABLE)
 
 
 def worst(judged: Sequence[Toxicity]) -> Toxicity:

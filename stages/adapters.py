@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from stages.training import is_main, loaded, require
+from pydantic import Field
+
+from stages.launch import is_main
+from stages.training import loaded, require
+from thumbwheel.errors import TrainingError
 from thumbwheel.folders import whole_folder
 from thumbwheel.params import Params
 
@@ -15,10 +19,10 @@ from thumbwheel.params import Params
 class LoraParams(Params):
     """Shape of an adapter. `targets` is `all-linear` or module names; `dropout` a probability."""
 
-    r: int
-    alpha: int
-    dropout: float
-    targets: str | list[str]
+    r: int = Field(gt=0)
+    alpha: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+    targets: Literal["all-linear"] | list[str]
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
@@ -34,10 +38,19 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     return merged
 
 
-def lora_config(params: LoraParams) -> Any:
-    """Return the PEFT configuration of a fresh adapter."""
+def lora_config(params: LoraParams, model: Any) -> Any:
+    """Return the PEFT configuration of a fresh adapter on `model`.
+
+    Raises:
+        TrainingError: a target is no module of the model; PEFT would leave it out without a word.
+    """
     from peft import LoraConfig
 
+    names = [f".{name}" for name, module in model.named_modules() if hasattr(module, "weight")]
+    for target in [] if isinstance(params.targets, str) else params.targets:
+        if not any(name.endswith(f".{target}") for name in names):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+            raise TrainingError(f"lora.targets names '{target}', which the model does not have; it has: {known}.")
     return LoraConfig(
         r=params.r,
         lora_alpha=params.alpha,
@@ -54,7 +67,7 @@ def save_identity(model: Any, lora: LoraParams, seed: int, target: Path) -> dict
 
     torch.manual_seed(seed)
     if is_main():
-        save_in_place(get_peft_model(model, lora_config(lora)), target)
+        save_in_place(get_peft_model(model, lora_config(lora, model)), target)
     return {"steps": 0}
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import Field
 
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
@@ -41,8 +42,8 @@ Row = Mapping[str, Any]
 class SetParams(Params):
     """How much of a question set is asked, and how long a reply may get."""
 
-    max_questions: int
-    max_tokens: int
+    max_questions: int = Field(ge=1)
+    max_tokens: int = Field(ge=1)
 
 
 class AnswerParams(Params):
@@ -50,10 +51,10 @@ class AnswerParams(Params):
 
     sets: dict[str, SetParams]
     seed: int
-    max_length: int
-    max_context_characters: int
-    concurrency: int
-    timeout_seconds: float
+    max_length: int = Field(ge=1)
+    max_context_characters: int = Field(ge=0)
+    concurrency: int = Field(ge=1)
+    timeout_seconds: float = Field(gt=0)
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from eval.criteria import SUITE
 from eval.perplexity import Likelihood, measure
 from eval.ragas_metrics import Sample, Score, score_faithfulness, score_offline
@@ -39,16 +41,16 @@ class BenchmarkParams(Params):
     """How much is measured; `faithfulness` asks the judge's endpoint and needs one that writes JSON."""
 
     seed: int
-    min_conversations: int
-    max_conversations: int
-    max_length: int
-    batch: int
+    min_conversations: int = Field(ge=0)
+    max_conversations: int = Field(ge=1)
+    max_length: int = Field(ge=1)
+    batch: int = Field(ge=1)
     jailbreak_set: str
     benign_set: str
     qa_set: str
     golden_set: str
     faithfulness: bool
-    max_faithfulness: int
+    max_faithfulness: int = Field(ge=0)
     suites: list[Suite]
     """Tasks of lm-evaluation-harness on files under `data/suites`, one metric each."""
 

@@ -15,22 +15,25 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from eval.statistics import exact_share, paired_bootstrap
 from stages import adapters, training, weights
 from stages.adapters import LoraParams
-from stages.launch import LaunchParams, spread
+from stages.checkpoints import checkpoint_folder, last_checkpoint
+from stages.launch import LaunchParams, is_main, spread
+from stages.schedule import schedule
 from stages.sentinel import SentinelParams, case, likelihood, seen, watch
 from stages.training import OptimiserParams
-from stages.weights import Method
+from stages.weights import Dtype, Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import read_pin, read_pinned, write_json
 from thumbwheel.params import Params, load_params
+from thumbwheel.records import Objective
 from thumbwheel.settings import settings
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ Loss = Literal[
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
     "apo_zero", "apo_down", "discopop", "sigmoid_norm",
 ]  # fmt: skip
+Weight = Annotated[float, Field(ge=0)]
 CONFIDENCE, RESAMPLES = 0.9, 2000
 MEASURES = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin"}
 """Validation metrics by the trainer's name and by ours."""
@@ -56,19 +60,19 @@ class DpoParams(Params):
 
     seed: int
     method: Method
-    dtype: str
-    max_length: int
-    max_validation: int
-    beta: float
+    dtype: Dtype
+    max_length: int = Field(gt=0)
+    max_validation: int = Field(ge=0)
+    beta: float = Field(gt=0)
     loss: Loss
     label_smoothing: float = Field(ge=0, lt=0.5)
     """Share of pairs that are taken to be the wrong way round, by `robust` and `exo_pair`."""
-    sft_weight: float
-    objectives: dict[str, float]
+    sft_weight: float = Field(ge=0)
+    objectives: dict[Objective, Weight]
     lora: LoraParams
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
-    trade_off: list[dict[str, float]]
+    trade_off: list[dict[Objective, Weight]]
     """Other weights of the objectives, each trained anew for the report and not kept; none by default."""
     launch: LaunchParams | None
 
@@ -88,13 +92,13 @@ def main() -> None:
     content = read_pin("split").tables["preferences"].fingerprint
     base, before = settings().models / "base", settings().models / "sft"
     key = (content, bundle_hash(base), weights.weights_hash(before), params.model_dump())
-    checkpoints = training.checkpoint_folder("dpo", *key)
+    checkpoints = checkpoint_folder("dpo", *key)
     start = time.monotonic()
     with training.main_run("dpo", params) as stage:
         pairs = read_pairs()
         if any(pair["split"] == "train" for pair in pairs):
             trainer, facts = make_trainer(pairs, base, before, checkpoints, params, stage)
-            facts |= train(trainer, training.last_checkpoint(checkpoints))
+            facts |= train(trainer, last_checkpoint(checkpoints))
             facts |= held_out(trainer, validation(pairs, params), params)
             facts |= {"trade_off": trade_off(pairs, base, before, params, key)} if params.trade_off else {}
             weights.save(trainer, settings().models / "dpo")
@@ -130,7 +134,7 @@ def draw(weights: Sequence[float], size: int, rng: np.random.Generator) -> list[
     return [int(i) for i in rng.permutation(chosen)]
 
 
-def weight(pair: Mapping[str, Any], objectives: Mapping[str, float]) -> float:
+def weight(pair: Mapping[str, Any], objectives: Mapping[Objective, float]) -> float:
     """Return how much a pair counts; an objective that `params` does not name counts nothing."""
     own = pair["weight"] if pair["weight"] is not None else 1.0
     return float(own) * float(objectives.get(pair["objective"], 0.0))
@@ -162,8 +166,9 @@ def make_trainer(
     held = validation(pairs, params)
     losses: dict[str, float] = {params.loss: 1.0} | ({"sft": params.sft_weight} if params.sft_weight else {})
     tokenizer = training.load_tokenizer(base)
+    student = weights.load_student(base, params.dtype, params.method, [before])
     trainer = DPOTrainer(
-        model=weights.load_student(base, params.dtype, params.method, [before]),
+        model=student,
         ref_model=weights.frozen(base, params.dtype, params.method, [before]),
         args=DPOConfig(
             **training.trainer_arguments(checkpoints, params.optimiser, params.seed, bool(held)),
@@ -176,7 +181,7 @@ def make_trainer(
         train_dataset=Dataset.from_list([as_dialogue(pair) for pair in order]),
         eval_dataset=Dataset.from_list([as_dialogue(pair) for pair in held]) if held else None,
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(params.lora) if params.method != "full" else None,
+        peft_config=adapters.lora_config(params.lora, student) if params.method != "full" else None,
         callbacks=training.callbacks(stage, params.optimiser, bool(held)),
     )
     shown = [dialogue(pair, "chosen") for pair in held or order]
@@ -200,13 +205,13 @@ def plan(
     weights = [weight(pair, params.objectives) for pair in pairs]
     if not any(weights):
         raise TrainingError(
-            f"all {len(pairs)} pairs weigh nothing: dpo.objectives names {', '.join(params.objectives) or 'none'}, "
+            f"all {len(pairs)} pairs weigh nothing: dpo.objectives are {params.objectives}, "
             f"the pairs have {', '.join(sorted({pair['objective'] for pair in pairs}))}."
         )
     drawn = [pairs[i] for i in draw(weights, math.ceil(params.optimiser.epochs * len(pairs)), rng)]
     o = params.optimiser
     lengths = [len(p["chosen"]) + len(p["rejected"]) + sum(len(m["content"]) for m in p["prompt"]) for p in drawn]
-    order = training.schedule(lengths, 1.0, o.batch * o.accumulation, o.steps, rng)
+    order = schedule(lengths, 1.0, o.batch * o.accumulation, o.steps, rng)
     seen = [drawn[i] for i in order]
     counts = Counter(pair["objective"] for pair in seen)
     return seen, {"pairs": len(pairs), "pairs_seen": len(seen)} | {f"seen_{k}": n for k, n in sorted(counts.items())}
@@ -243,15 +248,15 @@ def trade_off(
     found: list[dict[str, Any]] = []
     for mix in params.trade_off:
         other = params.model_copy(update={"objectives": mix, "trade_off": []})
-        folder = training.checkpoint_folder("dpo-trade-off", *key, mix)
+        folder = checkpoint_folder("dpo-trade-off", *key, mix)
         trainer, _ = make_trainer(pairs, base, before, folder, other, None)
         try:
-            train(trainer, training.last_checkpoint(folder))
+            train(trainer, last_checkpoint(folder))
             facts = held_out(trainer, validation(pairs, other), other) | seen(trainer)
         except TrainingError as error:
             facts = {"stopped": str(error)}
         found.append({"objectives": mix, **facts})
-        if training.is_main():
+        if is_main():
             shutil.rmtree(folder, ignore_errors=True)
     return found
 

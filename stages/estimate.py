@@ -15,12 +15,12 @@ from pydantic import Field
 
 from stages.adapters import LoraParams
 from stages.launch import LaunchParams
-from stages.weights import Method
+from stages.weights import Dtype, Method
 from thumbwheel.params import Params
 
 Trained = Literal["sft", "dpo", "kto"]
 GIB = 2**30
-BYTES = {"float32": 4.0, "bfloat16": 2.0}
+BYTES: dict[Dtype, float] = {"float32": 4.0, "bfloat16": 2.0}
 FOUR_BITS = 0.516
 """Bytes of a weight in NF4 with double quantization: 4 bits, and 0.127 for the scales (Dettmers et al. 2023)."""
 RUNTIME_GIB = 1.2
@@ -83,7 +83,7 @@ class Job:
 
     stage: Trained
     method: Method
-    dtype: str
+    dtype: Dtype
     lora: LoraParams
     launch: LaunchParams | None
     batch: int

@@ -1,4 +1,4 @@
-"""Decide whether the candidate may replace the champion, and write the dossier for the person who approves.
+"""Decide whether the candidate may replace the champion; write the dossier for who approves, and the model card.
 
 python -m stages.gate
 """
@@ -9,16 +9,21 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pydantic import Field
+
+from eval import model_card
 from eval.criteria import METRICS, SUITE, TOXICITY, GateRules, Measurement, metric_of
-from eval.dossier import Comparison, Contents, render, worst_first
+from eval.dossier import CUT, Comparison, Contents, render, worst_first
 from eval.evidence import difference
 from eval.gate import Decision, decide
 from eval.mt_bench import by_category, grades, mean, overall, people_points, win_rates
-from eval.plan import Key, Row, by_question
+from eval.plan import Key, Row, Rubric, by_question
 from eval.trial import retrial
+from stages.fetch import FetchParams
 from stages.lineage import DATA_STAGES, MODEL_STAGES, data_steps, model_steps
 from thumbwheel import tracking
 from thumbwheel.command import run
@@ -30,15 +35,15 @@ from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
 
+CARD = "model_card.md"
 COUNTS = ("verdicts", "errors", "pairs", "flipped", "people", "trial", "sequential", "cost")
 """What the report says of the judge's session."""
-RUBRICS = ("faithfulness", "relevance", "tone")
 
 
 class GateParams(GateRules):
     """The rules, and how many answers the dossier shows side by side."""
 
-    dossier_answers: int
+    dossier_answers: int = Field(ge=0)
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,10 @@ def main() -> None:
     with tracking.stage_run("gate", params) as stage:
         decision = decide(measured, judge["trial"], params, retrial(judge["trial"], tables.verdicts))
         gate = as_json(decision, judge, bundle, champion(), params.alpha) | {"parity": parity}
-        shown = compare(tables, decision.judge_heard)
-        page = render(gate, contents(tables, measured, worst_first(shown, params.dossier_answers), params))
-        stage.artifact(write_page(page))
+        shown = worst_first(compare(tables, decision.judge_heard), params.dossier_answers)
+        beside = contents(tables, measured, shown, params)
+        stage.artifact(write_page("dossier.html", render(gate, beside)))
+        stage.artifact(write_page(CARD, model_card.render(gate, beside, load_params("fetch", FetchParams).model)))
         stage.metrics({f"delta.{one['name']}": one["delta"] for one in gate["criteria"] if one["delta"] is not None})
         stage.tag("outcome", decision.outcome)
         write_json(settings().reports / "gate.json", gate)
@@ -98,12 +104,12 @@ def contents(
     )
 
 
-def write_page(page: str) -> Path:
-    """Write the dossier and return where it is."""
-    dossier = settings().reports / "dossier.html"
-    dossier.parent.mkdir(parents=True, exist_ok=True)
-    dossier.write_text(page)
-    return dossier
+def write_page(name: str, page: str) -> Path:
+    """Write a page for people and return where it is."""
+    path = settings().reports / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)
+    return path
 
 
 def of_bundle(stage: str, bundle: str) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def measurements(
     for name in sorted({row["set"] for row in results if row["metric"] == "toxicity"}):
         one_set = [r for r in results if (r["metric"], r["set"]) == ("toxicity", name)]
         found[f"{TOXICITY}{name}"] = paired({(r["set"], r["question"], r["side"]): r["value"] for r in one_set})
-    kinds = {"mt_bench_single": "single"} | {f"rubric_{name}": f"rubric_{name}" for name in RUBRICS}
+    kinds = {"mt_bench_single": "single"} | {f"rubric_{name}": f"rubric_{name}" for name in get_args(Rubric)}
     for metric, kind in kinds.items():
         if given := grades(verdicts, kind):
             found[metric] = paired(given)
@@ -227,7 +233,7 @@ def benchmark_lines(measured: Mapping[str, Measurement], rules: GateRules) -> li
         better = "higher" if metric.higher_is_better else "lower"
         counts = {"n": len(found.candidate), "missing": found.missing}
         apart = {"difference": difference(found, name, rules)}
-        lines.append({"title": metric.title, "better": better, **counts, **means, **apart})
+        lines.append({"title": metric.title, "better": better, "judged": metric.judged, **counts, **means, **apart})
     return lines
 
 
@@ -242,12 +248,18 @@ def compare(tables: Tables, judge_heard: bool) -> list[Comparison]:
     for key, both in by_question(tables.answers).items():
         gain, why = gains.get(key, (None, "not measured"))
         word = "" if gain is None else "loses " if gain < 0 else "wins " if gain > 0 else "is level "
-        ours, theirs = (tuple(both[side]["replies"] if side in both else ()) for side in SIDES)
+        ours, theirs = (shown_replies(both[side]) if side in both else () for side in SIDES)
         question = tables.questions[key]
         found.append(
             Comparison(*key, str(question["category"]), tuple(question["turns"]), ours, theirs, gain, word + why)
         )
     return found
+
+
+def shown_replies(answer: Row) -> tuple[str, ...]:
+    """Return an answer's replies; those that the limit of tokens cut off say so."""
+    ends = [f" {CUT}" if how == "length" else "" for how in answer["finish"]]
+    return tuple(reply + end for reply, end in zip_longest(answer["replies"], ends, fillvalue=""))
 
 
 def result_gains(results: Sequence[Row]) -> dict[Key, tuple[float, str]]:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from eval.judge import MEND, Judge, NotKeptError
+from eval.judge import MEND, Judge, NotKeptError, public
 from eval.people import people_cases, read_people
-from eval.plan import Key, Planner, Row, by_question
+from eval.plan import Key, Planner, Row, Rubric, by_question
 from eval.ruling import resolve
 from eval.session import SequentialParams, Session, VerdictParams, Work, hear
 from eval.trial import Case, try_judge
@@ -48,7 +48,7 @@ class RubricParams(Params):
     """Which sets are graded by which rubrics of `eval/prompts`, and on how many questions of each at most."""
 
     sets: list[str]
-    rubrics: list[str]
+    rubrics: list[Rubric]
     max_questions: int = Field(ge=0)
 
 
@@ -66,15 +66,16 @@ class JudgeParams(VerdictParams):
     single_sets: list[str]
     rubric: RubricParams
     reference_categories: list[str]
-    trial_set: str
+    trial_set: str | None
+    """Labelled pairs on which the judge stands trial; without any it is not heard."""
     sequential: SequentialParams | None
     human_verdicts: str | None
     """A JSONL file under `data/human` (see the README there), or null."""
-    tie_margin: float
+    tie_margin: float = Field(ge=0, lt=0.5)
     price: PriceParams
     seed: int
-    resamples: int
-    confidence: float
+    resamples: int = Field(ge=100)
+    confidence: float = Field(gt=0, lt=1)
 
 
 def main() -> None:
@@ -83,6 +84,8 @@ def main() -> None:
     answers = read_pinned("answer", "answers").to_pylist()
     work = plan(questions, answers, params)
     people, rejections = people_rows(params, by_question(answers))
+    for reason, lines in rejections.items():
+        log.warning("%d of people's verdicts do not count: %s", lines, reason.replace("_", " "))
     with tracking.stage_run("judge", params) as stage:
         began, identity = time.monotonic(), judge_identity()
         session = sit(work, identity, params)
@@ -119,7 +122,7 @@ def graded_keys(keys: Sequence[Key] | Mapping[Key, Any], params: RubricParams) -
     ]  # fmt: skip
 
 
-def trial_questions(questions: Sequence[Row], trial_set: str) -> list[Row]:
+def trial_questions(questions: Sequence[Row], trial_set: str | None) -> list[Row]:
     """Return the labelled pairs in a fixed order."""
     return sorted((q for q in questions if q["set"] == trial_set), key=lambda q: str(q["id"]))
 
@@ -142,9 +145,13 @@ def people_rows(params: JudgeParams, sides: Mapping[Key, Any]) -> tuple[list[dic
     if path.parent != PEOPLE:
         raise JudgeError(f"judge.human_verdicts is {path}; it must lie in {PEOPLE}, which DVC watches.")
     try:
-        text = (settings().root / path).read_text()
+        text = (settings().root / path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise JudgeError(f"judge.human_verdicts names {path}, which is not there; set it to null or add it.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise JudgeError(
+            f"judge.human_verdicts names {path}, which is no text in UTF-8 ({error}); save it as such."
+        ) from None
     judged = {key for key in sides if key[0] in params.pairwise_sets}
     return read_people(text, str(path), judged, read_pin("answer").facts["bundles"])
 
@@ -188,8 +195,17 @@ def judge_identity() -> str:
     if not place.judge_url:
         return f"local:{bundle_hash(place.models / 'base')[:16]}"
     if not place.judge_model:
-        raise JudgeError(f"THUMBWHEEL_JUDGE_URL is {place.judge_url}, but no model is named; {MEND}")
-    return f"{place.judge_url.rstrip('/')} {place.judge_model}"
+        raise JudgeError(f"THUMBWHEEL_JUDGE_URL is {public(place.judge_url)}, but no model is named; {MEND}")
+    return f"{public(place.judge_url)} {place.judge_model}"
+
+
+def appointed() -> str:
+    """Return who judges as far as the environment says, which `observe` writes down: another judge judges anew.
+
+    Raises:
+        JudgeError: an endpoint is set without a model.
+    """
+    return judge_identity() if settings().judge_url else "the base model"
 
 
 @contextmanager

@@ -14,16 +14,18 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages import adapters, sft, training, weights
 from stages.adapters import LoraParams
+from stages.checkpoints import checkpoint_folder, last_checkpoint
 from stages.launch import LaunchParams, spread
+from stages.schedule import schedule
 from stages.sentinel import SentinelParams, case, likelihood, seen, watch
 from stages.training import OptimiserParams
-from stages.weights import Method
+from stages.weights import Dtype, Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.lake import read_pin, read_pinned, write_json
@@ -38,15 +40,22 @@ class KtoParams(Params):
 
     seed: int
     method: Method
-    dtype: str
-    max_length: int
+    dtype: Dtype
+    max_length: int = Field(gt=0)
     min_examples: int = Field(ge=1)
     loss: Literal["kto", "apo_zero_unpaired"]
-    beta: float
+    beta: float = Field(gt=0)
     lora: LoraParams
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
     launch: LaunchParams | None
+
+    @model_validator(mode="after")
+    def _has_others_in_its_batch(self) -> Self:
+        """Refuse a batch of one: its reference point is what replies of one row are worth after prompts of another."""
+        if self.loss == "kto" and self.optimiser.batch < 2:
+            raise ValueError("loss kto needs an optimiser.batch of 2 or more")
+        return self
 
 
 def main() -> None:
@@ -67,9 +76,9 @@ def main() -> None:
         else:
             content = read_pin("split").tables["unpaired"].fingerprint
             key = (content, bundle_hash(base), *map(weights.weights_hash, before), params.model_dump())
-            checkpoints = training.checkpoint_folder("kto", *key)
+            checkpoints = checkpoint_folder("kto", *key)
             trainer = make_trainer(thumbs, base, before, checkpoints, params, stage)
-            facts = train(trainer, training.last_checkpoint(checkpoints)) | counts(thumbs)
+            facts = train(trainer, last_checkpoint(checkpoints)) | counts(thumbs)
             weights.save(trainer, models / "kto")
         if stage is not None:
             write_json(settings().reports / "kto.json", facts)
@@ -125,10 +134,11 @@ def make_trainer(
     o, tokenizer = params.optimiser, training.load_tokenizer(base)
     lengths = [len(one["reply"]) + sum(len(m["content"]) for m in one["prompt"]) for one in thumbs]
     rng = np.random.default_rng(params.seed)
-    order = training.schedule(lengths, o.epochs, o.batch * o.accumulation, o.steps, rng)
+    order = schedule(lengths, o.epochs, o.batch * o.accumulation, o.steps, rng)
     desirable, undesirable = balance(*counts(thumbs).values())
+    student = weights.load_student(base, params.dtype, params.method, before)
     trainer = KTOTrainer(
-        model=weights.load_student(base, params.dtype, params.method, before),
+        model=student,
         ref_model=weights.frozen(base, params.dtype, params.method, before),
         args=KTOConfig(
             **training.trainer_arguments(checkpoints, o, params.seed, validates=False),
@@ -140,7 +150,7 @@ def make_trainer(
         ),
         train_dataset=Dataset.from_list([as_dialogue(thumbs[i]) for i in order]),
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(params.lora) if params.method != "full" else None,
+        peft_config=adapters.lora_config(params.lora, student) if params.method != "full" else None,
         callbacks=training.callbacks(stage, o, validates=False),
     )
     shown = sft.first_replies(read_pinned("split", "conversations").to_pylist())

@@ -23,6 +23,11 @@ class LaunchParams(Params):
     processes: int = Field(ge=1)
 
 
+def is_main() -> bool:
+    """True in the one process that writes files; the others of a launch only compute."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def spread(params: LaunchParams | None, module: str) -> None:
     """Become the launcher of `module`, unless there is none to be, or this is a process that it started."""
     if params is not None and "RANK" not in os.environ:

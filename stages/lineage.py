@@ -11,9 +11,13 @@ DATA_STAGES = ("ingest", "pairs", "dedup", "scrub", "grade", "split")
 MODEL_STAGES = ("sft", "dpo", "kto", "quantize")
 HIDDEN = ("quarantine", "dropped", "findings", "history")
 """Tables that hold what was turned away or found, counted elsewhere."""
-SHOWN = 10
-FIRST = ("epsilon", "delta", "stopped")
-"""What is shown of a report before all else."""
+SHOWN = 12
+FIRST = (
+    *("epsilon", "delta", "stopped", "note", "steps", "conversations", "pairs_seen", "liked", "disliked"),
+    *("validation_loss_before", "validation_loss_after", "helpful_accuracy", "helpful_pairs", "safe_accuracy"),
+    *("safe_pairs", "kl", "chosen_gain", "format", "bytes_before", "bytes_after", "perplexity_before"),
+)
+"""What is shown of a report before all else, in this order: what was spent, how much was seen, what it changed."""
 
 
 def data_steps(pins: Mapping[str, Pin]) -> list[dict[str, Any]]:
@@ -38,7 +42,7 @@ def model_steps(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _first_facts(report: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    order = sorted(report, key=lambda name: (name not in FIRST, name))
+    order = sorted(report, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     return [(name, report[name]) for name in order if _is_plain(report[name])][:SHOWN]
 
 

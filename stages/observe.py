@@ -1,4 +1,4 @@
-"""Look at the outside world before a turn: sources, question sets and new feedback, written down under data/inputs/.
+"""Look at the outside world before a turn: sources, questions, judges and new feedback, written under data/inputs/.
 
     python -m stages.observe
 
@@ -89,11 +89,18 @@ def main() -> None:
     if options.documents:
         write_changed(settings().inputs / "documents.json", observed_documents())
         return
+    from stages import preflight
+    from stages.judge import appointed
+    from stages.said import moderator, toxicity_by
+
+    preflight.check(settings().root / "params.yaml")
     found = {
         "sources.json": {"sources": observed_sources()},
         "questions.json": {"sets": observed_questions()},
         "documents.json": observed_documents(),
         "forgotten.json": observed_forgotten(),
+        "judge.json": {"judge": appointed()},
+        "moderator.json": {"moderator": toxicity_by(moderator())},
         "feedback.json": observed_feedback(),
     }
     if read_params(settings().root / "params.yaml")["judge"]["human_verdicts"] == REVIEWED:

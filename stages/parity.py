@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from pydantic import Field
 
 from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
@@ -53,13 +54,13 @@ class ParityParams(ParityLimits):
     likeliest; `answers` of their prompts are answered greedily, `answer_tokens` long.
     """
 
-    conversations: int
-    max_length: int
-    top: int
-    answers: int
-    answer_tokens: int
+    conversations: int = Field(ge=1)
+    max_length: int = Field(ge=1)
+    top: int = Field(ge=1, le=20)  # the most that the engine gives
+    answers: int = Field(ge=0)
+    answer_tokens: int = Field(ge=1)
     seed: int
-    resamples: int
+    resamples: int = Field(ge=100)
 
 
 @dataclass(frozen=True)

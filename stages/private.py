@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import Field
 
 from stages import training
+from stages.checkpoints import PRIVATE_FILE
 from stages.templates import IGNORED
 from stages.training import OptimiserParams
 from thumbwheel.errors import TrainingError
@@ -201,15 +202,16 @@ def _keep(folder: Path, step: int, own: Sequence[Any], inner: Any, schedule: Any
     folder.mkdir(parents=True, exist_ok=True)
     state = {"step": step, "own": [value.detach().cpu() for value in own]}
     state |= {"inner": inner.state_dict(), "schedule": schedule.state_dict()}
-    torch.save(state, folder / "private.part")
-    os.replace(folder / "private.part", folder / "private.pt")
+    part = folder / f".{PRIVATE_FILE}.part"
+    torch.save(state, part)
+    os.replace(part, folder / PRIVATE_FILE)
 
 
 def _restore(folder: Path, own: Sequence[Any], inner: Any, schedule: Any) -> int:
     """Take up the checkpoint in `folder` and return its step; 0 without one."""
     import torch
 
-    path = folder / "private.pt"
+    path = folder / PRIVATE_FILE
     if not path.is_file():
         return 0
     state = torch.load(path, weights_only=True)

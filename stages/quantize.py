@@ -43,8 +43,8 @@ class QuantizeParams(Params):
     format: Literal["bf16", "w8a8", "w4a16"]
     group_size: int = Field(gt=0)
     calibration_rows: int = Field(ge=0)
-    perplexity_rows: int
-    max_length: int
+    perplexity_rows: int = Field(ge=0)
+    max_length: int = Field(gt=0)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Register the judged candidate in MLflow, with its lineage and its dossier.
+"""Register the judged candidate in MLflow, with its lineage, its dossier and its model card.
 
     python -m stages.register
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CARD = "candidate"
-"""Folder of the run's artifacts that is the version's source: the gate's decision and the dossier."""
+"""Folder of the run's artifacts that is the version's source: the gate's decision, the dossier and the model card."""
 LINEAGE = ("ingest", "pose", "pairs", "dedup", "scrub", "grade", "split", "answer", "judge", "benchmark")
 
 
@@ -107,18 +107,19 @@ def known_version(api: MlflowClient, bundle: str, gate: str) -> ModelVersion | N
 
 
 def create_version(stage: tracking.StageRun, tags: dict[str, str]) -> ModelVersion:
-    """Log the decision and the dossier, and register them as a new version of the model."""
+    """Log decision, dossier and model card, and register them as a new version, whose description is the card."""
     from mlflow.exceptions import MlflowException
 
-    for name in ("gate.json", "dossier.html"):
+    for name in ("gate.json", "dossier.html", "model_card.md"):
         stage.artifact(settings().reports / name, CARD)
     try:
         stage.client.create_registered_model(tracking.MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    card = (settings().reports / "model_card.md").read_text()
     return stage.client.create_model_version(
-        tracking.MODEL, source=f"runs:/{stage.run_id}/{CARD}", run_id=stage.run_id, tags=tags
+        tracking.MODEL, source=f"runs:/{stage.run_id}/{CARD}", run_id=stage.run_id, tags=tags, description=card
     )
 
 
@@ -136,6 +137,7 @@ def main() -> None:
             "version": int(version.version),
             "bundle": bundle,
             "run_id": version.run_id,
+            "experiment": stage.client.get_run(str(version.run_id)).info.experiment_id,
             "outcome": gate["outcome"],
         }
         stage.tag("version", str(version.version))

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from eval.collapse import CollapseLimits, Vitals, as_facts, collapse, vitals
 from stages import templates
+from stages.checkpoints import newest
 from stages.generation import greedy, log_probabilities
-from stages.training import is_main, last_checkpoint
+from stages.launch import is_main
 from stages.weights import reference
 from thumbwheel import tracking
 from thumbwheel.errors import TrainingError
@@ -22,8 +25,8 @@ Dialogue = Sequence[Mapping[str, str]]
 class SentinelParams(CollapseLimits):
     """The limits, and what is looked at: greedy replies of `tokens` tokens to `prompts` prompts."""
 
-    prompts: int
-    tokens: int
+    prompts: int = Field(gt=0)
+    tokens: int = Field(gt=0)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def sentinel(
 
 def advice(folder: Path) -> str:
     """Return what to do about a collapse, naming the last good checkpoint."""
-    good = last_checkpoint(folder) if is_main() else None
+    good = newest(folder) if is_main() else None
     kept = f"the last good checkpoint is {good}" if good else "no checkpoint was written before it"
     return f"Lower the learning rate or the steps, or look at the data; {kept}."
 

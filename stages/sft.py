@@ -11,26 +11,29 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from stages import adapters, distil, packing, private, templates, training, weights
 from stages.adapters import LoraParams
+from stages.checkpoints import checkpoint_folder, last_checkpoint, room
 from stages.distil import DistilParams
 from stages.launch import LaunchParams, spread
 from stages.private import PrivacyParams
+from stages.schedule import schedule
 from stages.sentinel import SentinelParams, alongside, seen, watch
 from stages.training import OptimiserParams
-from stages.weights import Method
+from stages.weights import Dtype, Method
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import read_pin, read_table, write_json
 from thumbwheel.params import Params, load_params
+from thumbwheel.records import Objective
 from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)
@@ -48,11 +51,11 @@ class SftParams(Params):
 
     seed: int
     method: Method
-    dtype: str
-    max_length: int
+    dtype: Dtype
+    max_length: int = Field(gt=0)
     packing: bool
-    max_validation: int
-    demonstrations: list[str]
+    max_validation: int = Field(ge=0)
+    demonstrations: list[Objective]
     lora: LoraParams
     optimiser: OptimiserParams
     sentinel: SentinelParams | None
@@ -78,14 +81,14 @@ def main() -> None:
     base = settings().models / "base"
     content = tables["conversations"].fingerprint + tables["preferences"].fingerprint
     teacher = distil.teacher_hash(params.distil)
-    checkpoints = training.checkpoint_folder("sft", content, bundle_hash(base), teacher, params.model_dump())
+    checkpoints = checkpoint_folder("sft", content, bundle_hash(base), teacher, params.model_dump())
     start = time.monotonic()
     with training.main_run("sft", params) as stage:
         if params.privacy is not None:
             facts = teach_privately(rows, base, checkpoints, params, stage)
         else:
             trainer, counts = make_trainer(rows, base, checkpoints, params, stage)
-            facts = train(trainer, training.last_checkpoint(checkpoints)) | counts
+            facts = train(trainer, last_checkpoint(checkpoints)) | counts
             weights.save(trainer, settings().models / "sft")
         if stage is not None:
             write_json(settings().reports / "sft.json", facts)
@@ -102,7 +105,7 @@ def read_rows(params: SftParams) -> list[dict[str, Any]]:
     return list(read_table(tables["conversations"]).to_pylist()) + shown
 
 
-def demonstrations(pairs: list[dict[str, Any]], objectives: list[str]) -> list[dict[str, Any]]:
+def demonstrations(pairs: list[dict[str, Any]], objectives: Sequence[Objective]) -> list[dict[str, Any]]:
     """Return the chosen replies of the training pairs of some objectives, as rows like those of conversations."""
     return [
         {"messages": [*pair["prompt"], {"role": "assistant", "content": pair["chosen"]}], "split": "train"}
@@ -151,7 +154,7 @@ def make_trainer(
     train, skipped, validation = material(rows, tokenizer, params)
     o = params.optimiser
     rows_of = packing.pack(train, params.max_length) if params.packing else train
-    order = training.schedule(
+    order = schedule(
         [len(one["input_ids"]) for one in rows_of],
         o.epochs,
         o.batch * o.accumulation,
@@ -160,12 +163,13 @@ def make_trainer(
     )
     scheduled = [rows_of[i] for i in order]
     frozen = weights.frozen(base, params.dtype, params.method) if params.sentinel else None
+    student = weights.load_student(base, params.dtype, params.method)
     trainer = make_kind(params, checkpoints, bool(validation))(
-        model=weights.load_student(base, params.dtype, params.method),
+        model=student,
         train_dataset=Dataset.from_list(scheduled),
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(params.lora) if params.method != "full" else None,
+        peft_config=adapters.lora_config(params.lora, student) if params.method != "full" else None,
         callbacks=training.callbacks(stage, o, bool(validation)),
     )
     trainer.model.config.use_cache = False  # with a cache, packed conversations would see each other
@@ -193,13 +197,15 @@ def teach_privately(
     torch.manual_seed(params.seed)
     tokenizer = training.load_tokenizer(base)
     train, skipped, validation = material(rows, tokenizer, params)
-    model = get_peft_model(weights.load(base, params.dtype), adapters.lora_config(params.lora)).to(training.device())
+    plain = weights.load(base, params.dtype)
+    model = get_peft_model(plain, adapters.lora_config(params.lora, plain)).to(training.device())
     look, told = alongside(
         model, params.sentinel, first_replies(rows), tokenizer, params.max_length, stage, checkpoints
     )
     pad = tokenizer.pad_token_id
     before = private.mean_loss(model, validation, params.optimiser.batch, pad)
-    facts = private.train(model, train, params.optimiser, params.privacy, pad, checkpoints, look)
+    with room(checkpoints):
+        facts = private.train(model, train, params.optimiser, params.privacy, pad, checkpoints, look)
     facts |= {"validation_loss_before": before}
     facts |= {"validation_loss_after": private.mean_loss(model, validation, params.optimiser.batch, pad)}
     adapters.save_in_place(model, settings().models / "sft")

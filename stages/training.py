@@ -1,41 +1,32 @@
-"""What `sft`, `dpo` and `quantize` share: the stack of models, the training template, checkpoints and reporting."""
+"""What the training stages and `quantize` share: how models are read, what every trainer is told, and reporting."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
-import hashlib
-import json
 import logging
 import math
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.checkpoints import room
+from stages.launch import is_main
 from thumbwheel import processes, tracking
 from thumbwheel.errors import ModelError, TrainingError
 from thumbwheel.params import Params
 from thumbwheel.settings import settings
 
-if TYPE_CHECKING:
-    import numpy as np
-
 log = logging.getLogger(__name__)
 
-STATE_FILE = "trainer_state.json"
-"""The last file of a checkpoint that the trainer writes; without it a kill cut the checkpoint short."""
 LOG_SECONDS = 60
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of glibc's mallopt(3)."""
-BUCKET = 8
-"""Batches that are sorted by length together: enough to save padding, few enough to stay random."""
 
 
 class OptimiserParams(Params):
@@ -45,14 +36,14 @@ class OptimiserParams(Params):
     ends when it has not fallen so many times in a row, and the best checkpoint is what is kept.
     """
 
-    epochs: float
-    steps: int
-    learning_rate: float
+    epochs: float = Field(gt=0)
+    steps: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
     schedule: Literal["linear", "cosine", "constant"]
-    warmup: float
-    weight_decay: float
-    batch: int
-    accumulation: int
+    warmup: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    batch: int = Field(gt=0)
+    accumulation: int = Field(gt=0)
     save_steps: int = Field(gt=0)
     log_steps: int = Field(gt=0)
     patience: int | None = Field(default=None, gt=0)
@@ -63,11 +54,6 @@ class OptimiserParams(Params):
         if self.save_steps % self.log_steps:
             raise ValueError(f"save_steps ({self.save_steps}) must be a multiple of log_steps ({self.log_steps})")
         return self
-
-
-def is_main() -> bool:
-    """True in the one process that writes files; the others of a launch only compute."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -139,40 +125,6 @@ def device() -> str:
     return "cuda" if settings().accelerator == "cuda" else "cpu"
 
 
-def schedule(lengths: Sequence[int], epochs: float, batch: int, steps: int, rng: np.random.Generator) -> list[int]:
-    """Return the order in which to see examples: whole batches of like length, shuffled anew each epoch.
-
-    At most `steps` batches; `epochs` may be a fraction. Fixing the order beforehand makes a resumed run see the very
-    same batches.
-    """
-    order: list[int] = []
-    total = min(steps * batch, math.ceil(epochs * len(lengths)))
-    while len(order) < total:
-        order += _one_epoch(lengths, batch, rng)
-    return order[:total]
-
-
-def checkpoint_folder(stage: str, *parts: Any) -> Path:
-    """Return where a run keeps its checkpoints: another folder for other data, models or parameters."""
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return settings().state_dir / "checkpoints" / f"{stage}-{key}"
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """Return the newest whole checkpoint in `folder`; those that a kill cut short are removed."""
-    whole: list[tuple[int, Path]] = []
-    for path in sorted(folder.glob("checkpoint-*")):
-        try:
-            whole.append((int(json.loads((path / STATE_FILE).read_text())["global_step"]), path))
-        except (OSError, ValueError, KeyError):
-            log.warning("removing %s, which a kill cut short", path.name)
-            if is_main():
-                shutil.rmtree(path, ignore_errors=True)
-    if not whole:
-        return None
-    return str(max(whole)[1])
-
-
 def trainer_arguments(folder: Path, optimiser: OptimiserParams, seed: int, validates: bool) -> dict[str, Any]:
     """Return the arguments that every trainer of ours takes; one that `validates` does so before its first step."""
     return {
@@ -234,6 +186,9 @@ def reporter(run: tracking.StageRun | None) -> Any:
     class Reporter(TrainerCallback):
         said = time.monotonic()
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_log |= state.global_step >= state.max_steps  # the last checkpoint is written at any step
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             values = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
             refuse_nan(values, state.global_step)
@@ -258,20 +213,13 @@ def fit(trainer: Any, checkpoint: str | None) -> tuple[dict[str, float], dict[st
     """Train, from `checkpoint` on where there is one; return the validation metrics before and after.
 
     Raises:
-        TrainingError: the disk is full. What was written before stays, and the next run goes on from there.
+        DiskFullError: a checkpoint did not fit; the next run goes on from the one before.
     """
     if checkpoint is not None:
         log.info("resuming from step %s", checkpoint.rpartition("-")[2])
         trainer.args.eval_on_start = False  # the history has it, and it would count against the patience
-    try:
+    with room(Path(trainer.args.output_dir)):
         trainer.train(resume_from_checkpoint=checkpoint)
-    except Exception as error:  # weights are written by libraries that raise classes of their own
-        if not is_full(error):
-            raise
-        raise TrainingError(
-            f"the disk is full: a checkpoint did not fit into {trainer.args.output_dir}. Free some space and run "
-            "again; it goes on from the last whole checkpoint."
-        ) from None
     log.info("trained by %s", engine_name(trainer))
     before: dict[str, float] = next((entry for entry in trainer.state.log_history if "eval_loss" in entry), {})
     return without_prefix(before), without_prefix(trainer.evaluate()) if before else {}
@@ -282,11 +230,6 @@ def kept(trainer: Any) -> dict[str, int]:
     return {"best_step": trainer.state.best_global_step} if trainer.args.load_best_model_at_end else {}
 
 
-def is_full(error: Exception) -> bool:
-    """Tell whether an error, of whatever class, says that the disk is full."""
-    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
-
-
 def engine_name(trainer: Any) -> str:
     """Return what ran the steps, such as `DeepSpeedEngine, ZeRO stage 3, 2 processes`."""
     engine, processes = trainer.model_wrapped, trainer.accelerator.num_processes
@@ -295,9 +238,9 @@ def engine_name(trainer: Any) -> str:
 
 
 def refuse_nan(values: Mapping[str, float], step: int) -> None:
-    """Raise `TrainingError` where a loss is not a number: the weights are lost from there on."""
+    """Raise `TrainingError` where a loss is not a number, or a gradient: the weights are lost from there on."""
     for name, value in values.items():
-        if name.endswith("loss") and not math.isfinite(value):
+        if (name.endswith("loss") or name == "grad_norm") and not math.isfinite(value):
             raise TrainingError(f"{name} is {value} at step {step}; lower the learning rate or look at the data.")
 
 
@@ -315,16 +258,6 @@ def without_prefix(metrics: Mapping[str, float]) -> dict[str, float]:
 def rounded(value: float | None) -> float | None:
     """Return a metric with six digits behind the point, or None where it was not measured."""
     return None if value is None else round(value, 6)
-
-
-def _one_epoch(lengths: Sequence[int], batch: int, rng: np.random.Generator) -> list[int]:
-    shuffled = rng.permutation(len(lengths)).tolist()
-    size = batch * BUCKET
-    buckets = [sorted(shuffled[i : i + size], key=lambda j: (lengths[j], j)) for i in range(0, len(shuffled), size)]
-    batches = [bucket[i : i + batch] for bucket in buckets for i in range(0, len(bucket), batch)]
-    full = [one for one in batches if len(one) == batch]
-    rest = [one for one in batches if len(one) < batch]
-    return [j for k in rng.permutation(len(full)) for j in full[k]] + [j for one in rest for j in one]
 
 
 def require(folder: Path, file: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages import dpo, kto, sft, training
+from stages.checkpoints import checkpoint_folder, last_checkpoint
 from stages.dpo import DpoParams
 from stages.kto import KtoParams
 from stages.sft import SftParams
@@ -57,14 +58,14 @@ def train(stage: str, params: Searched, found: tracking.StageRun, study: str) ->
     """
     training.quiet()
     training.keep_memory()
-    folder = training.checkpoint_folder(f"tune-{stage}", study, params.model_dump())
+    folder = checkpoint_folder(f"tune-{stage}", study, params.model_dump())
     if isinstance(params, SftParams):
         trainer, counts = sft.make_trainer(sft.read_rows(params), settings().models / "base", folder, params, found)
-        facts = sft.train(trainer, training.last_checkpoint(folder)) | counts
+        facts = sft.train(trainer, last_checkpoint(folder)) | counts
     elif isinstance(params, DpoParams):
         pairs, models = dpo.read_pairs(), settings().models
         trainer, counts = dpo.make_trainer(pairs, models / "base", models / "sft", folder, params, found)
-        facts = dpo.train(trainer, training.last_checkpoint(folder)) | counts
+        facts = dpo.train(trainer, last_checkpoint(folder)) | counts
         facts |= dpo.held_out(trainer, dpo.validation(pairs, params), params)
     else:
         facts = train_on_thumbs(params, folder, found)
@@ -87,5 +88,5 @@ def train_on_thumbs(params: KtoParams, folder: Path, found: tracking.StageRun) -
     models = settings().models
     before = [models / name for name in BEFORE["kto"]]
     trainer = kto.make_trainer(learnt, models / "base", before, folder, params, found)
-    facts = kto.train(trainer, training.last_checkpoint(folder)) | kto.counts(learnt)
+    facts = kto.train(trainer, last_checkpoint(folder)) | kto.counts(learnt)
     return facts | kto.held_out(trainer, aside, params)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stages import adapters, training
+from stages.launch import is_main
 from thumbwheel.errors import ModelError
 from thumbwheel.folders import whole_folder
 from thumbwheel.settings import settings
@@ -20,6 +21,8 @@ TRAINED = ("sft", "dpo", "kto")
 """The stages that train, in their order, each upon what those before it left."""
 Method = Literal["lora", "qlora", "full"]
 """How a stage trains: an adapter; an adapter over weights held in 4 bits (Dettmers et al. 2023); or every weight."""
+Dtype = Literal["float32", "bfloat16"]
+"""Of the weights in memory."""
 WHOLE = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 """Files of a model whose weights were all trained; tokenizer and chat template stay those of the base."""
 
@@ -116,7 +119,7 @@ def save(trainer: Any, target: Path) -> None:
     """Put what was trained in its place; all processes take part in gathering the weights, the main one writes."""
     part = target.with_name(f".{target.name}.gathered")
     trainer.save_model(str(part))
-    if training.is_main():
+    if is_main():
         clean = _clean_whole if is_whole(part) else adapters.clean_adapter
         clean(part)
         with whole_folder(target) as folder:

@@ -74,6 +74,13 @@ def test_a_second_run_goes_on_where_the_first_ended(turn: Turn, monkeypatch: pyt
     assert prove(monkeypatch, {"bad 1": "fail", "bad 2": "fail"}) == ["bad 2"]
 
 
+def test_a_verdict_under_other_rules_is_given_anew(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prove(monkeypatch, {"bad 1": "fail"}) == ["bad 1"]
+    path = turn.models.parent / "params.yaml"
+    path.write_text(path.read_text().replace("max_missing: 0.1 ", "max_missing: 0.2 "))
+    assert prove(monkeypatch, {"bad 1": "fail"}) == ["bad 1"]
+
+
 def test_the_gate_has_to_do_without_a_judge(turn: Turn) -> None:
     rules = gate_proof.read_rules()
     whole = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["gate"]["criteria"]

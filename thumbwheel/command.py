@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import sys
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from thumbwheel.errors import ThumbwheelError
 
 USER_ERROR = 2
+FULL = (os.strerror(errno.ENOSPC), "database or disk is full")
+MAKE_ROOM = "Free some space and run again; what was whole before is whole still."
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main` and leave; a `ThumbwheelError` becomes one line on standard error and exit status 2."""
+    """Call `main` and leave; a `ThumbwheelError` or a full disk becomes a line on standard error and exit status 2."""
     configure_logging()
     try:
         main()
@@ -24,7 +27,18 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(f"error: the disk is full ({str(error).strip().splitlines()[0]}). {MAKE_ROOM}", file=sys.stderr)
+        sys.exit(USER_ERROR)
     leave()
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error says that a disk is full: libraries that write have classes of their own for it."""
+    said = str(error)
+    return getattr(error, "errno", None) == errno.ENOSPC or any(words in said for words in FULL)
 
 
 def leave() -> None:

@@ -79,5 +79,9 @@ class TurnError(ThumbwheelError, RuntimeError):
     """A turn of the wheel cannot start now, or did not complete."""
 
 
+class DiskFullError(ThumbwheelError, OSError):
+    """A disk is full; what was whole before is whole still."""
+
+
 class StoreError(ThumbwheelError, OSError):
     """A store behind the chat service cannot be reached, or refuses."""

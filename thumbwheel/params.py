@@ -16,7 +16,7 @@ from thumbwheel.settings import settings
 class Params(BaseModel):
     """Base of every stage's parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 P = TypeVar("P", bound=Params)
@@ -65,4 +65,5 @@ def _explain(stage: str, item: Any, kind: type[Params]) -> str:
         return f"unknown key '{where}'" + (f", did you mean '{near[0]}'?" if near else f" (known: {', '.join(known)})")
     if item["type"] == "missing":
         return f"missing key '{where}'"
-    return f"'{where}' = {item['input']!r}: {item['msg']}"
+    shown = "" if isinstance(item["input"], dict | list) else f" = {item['input']!r}"
+    return f"'{where}'{shown}: {item['msg']}"

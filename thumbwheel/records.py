@@ -10,7 +10,7 @@ import hmac
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -55,7 +55,8 @@ PREFERENCE = pa.schema(
     ]
 )
 ORIGINS = ("edit", "regeneration", "review", "best_of_n", "public")
-OBJECTIVES = ("helpful", "safe")
+Objective = Literal["helpful", "safe"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 THUMB = pa.schema(
     [

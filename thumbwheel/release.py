@@ -15,7 +15,7 @@ Step = Literal["approve", "approve_by_option", "deploy", "keep_champion"]
 COLUMNS = ("criterion", "n", "candidate", "champion", "difference", "interval", "outcome", "more needed")
 """Of the gate's table: values of both sides, their difference with its interval, and how many questions would settle
 what is open."""
-BY_OPTION = "the option approve=yes (no human looked)"
+BY_OPTION = "the option approve={} (no human looked)"
 
 
 class Released(BaseModel):
@@ -84,7 +84,8 @@ def is_released(release: Release | None, package: Pin) -> bool:
 def next_step(approve: str, outcome: str, package: Pin, release: Release | None) -> tuple[Step, str]:
     """Return the task that follows `package`, and why.
 
-    A gate that failed, and a bundle that was rolled back, are never released without a human; the champion stays.
+    A gate that failed, and a bundle that was rolled back, are never released without a human; the champion stays. `yes`
+    releases what the gate leaves open, too; `pass` only what it passes, as often wrongly as the gate's alpha says.
     """
     if is_released(release, package):
         return "deploy", "the candidate is the champion already"
@@ -94,9 +95,11 @@ def next_step(approve: str, outcome: str, package: Pin, release: Release | None)
         return "approve", f"a release manager decides; the gate's outcome is {outcome}"
     if approve == "no":
         return "keep_champion", "the option approve=no: the champion stays"
+    if approve == "pass" and outcome != "pass":
+        return "keep_champion", f"the option approve=pass, and the gate's outcome is {outcome}: the champion stays"
     if release is not None and package.facts["bundle"] in release.rolled_back:
         return "keep_champion", "this bundle was rolled back; only a release manager can approve it (approve=ask)"
-    return "approve_by_option", f"the option approve=yes; the gate's outcome is {outcome}"
+    return "approve_by_option", f"the option approve={approve}; the gate's outcome is {outcome}"
 
 
 def gate_table(gate: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -105,13 +108,13 @@ def gate_table(gate: dict[str, Any]) -> list[tuple[str, ...]]:
     return [COLUMNS, *rows] if rows else []
 
 
-def gate_markdown(gate: dict[str, Any], dossier: Path) -> str:
-    """Return the gate's table in Markdown, for the body of the approval."""
+def gate_markdown(gate: dict[str, Any], dossier: Path, page: str) -> str:
+    """Return the gate's table in Markdown, for the body of the approval, with the dossier as file and as `page`."""
     lines = [f"| {' | '.join(row)} |" for row in gate_table(gate)]
     if lines:
         lines.insert(1, f"|{' --- |' * len(COLUMNS)}")
     head = f"The gate's outcome: **{gate.get('outcome')}**. {gate.get('reason', '')}"
-    return "\n".join([head, "", *lines, "", f"Dossier: {dossier.as_uri()}"])
+    return "\n".join([head, "", *lines, "", f"[The dossier in MLflow]({page}), or as a file: {dossier}"])
 
 
 def _cell(line: dict[str, Any], name: str) -> str:

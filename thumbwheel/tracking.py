@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,14 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{settings().state_dir / 'mlflow.db'}"
 
 
+def artifact_page(experiment: str, run_id: str, path: str) -> str:
+    """Return where MLflow's own pages show a file of a run: at the tracking server, or at that of `make up`."""
+    server = re.sub(r"(?<=://)[^/@]*@", "", tracking_uri())
+    if not server.startswith("http"):
+        server = f"http://{settings().host}:{settings().mlflow_port}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path}"
+
+
 def client() -> MlflowClient:
     """Return a client of the tracker and registry, with its store in place."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -72,7 +81,8 @@ def stage_run(stage: str, params: Params | None = None) -> Iterator[StageRun]:
     try:
         yield StageRun(api, run_id)
     except BaseException:
-        api.set_terminated(run_id, "FAILED")
+        with suppress(Exception):  # what ended the stage must be told, even where the tracker cannot be told
+            api.set_terminated(run_id, "FAILED")
         raise
     api.set_terminated(run_id, "FINISHED")
 

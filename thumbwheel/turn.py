@@ -1,6 +1,6 @@
 """Turn the wheel once: run the DAG `alignment`, follow it line by line, and print a summary.
 
-    python -m thumbwheel.turn --approve yes|no|ask      # make run
+    python -m thumbwheel.turn --approve yes|pass|no|ask      # make run
 
 Where the local stack is up, its scheduler runs the turn; otherwise Airflow runs it in a process of ours. What a killed
 turn left behind is cleared away first, so that the next one completes.
@@ -194,9 +194,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="thumbwheel.turn", description="Turn the wheel once.")
     parser.add_argument(
         "--approve",
-        choices=("yes", "no", "ask"),
+        choices=("yes", "pass", "no", "ask"),
         default=os.environ.get("APPROVE", "yes"),
-        help="yes: approve unless the gate fails; no: keep the champion; ask: wait for a release manager in Airflow",
+        help="yes: approve unless the gate fails; pass: only what it passes; no: keep the champion; "
+        "ask: wait for a release manager in Airflow",
     )
     return parser
 

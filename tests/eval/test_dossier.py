@@ -103,6 +103,23 @@ def test_a_trade_off_without_two_ended_trainings_or_held_out_pairs_is_told_in_wo
     assert render(gate(), Contents(trade_off=bare)).count("no held-out pair") == 4
 
 
+def test_both_sides_values_stand_beside_their_difference_and_a_single_number_alone() -> None:
+    alone = {"kind": "floor", "method": "a single number", "n": 1, "candidate": 1.02, "champion": 1.0, "delta": 1.02}
+    page = render(gate(line(candidate=3.21, champion=3.88), line(**alone)), Contents())
+    assert "3.21 / 3.88" in page
+    assert '<td class="n">1.02</td>' in page
+
+
+@pytest.mark.parametrize(("heard", "times"), [(True, 0), (False, 1)])
+def test_what_only_an_unheard_judge_measured_says_so(heard: bool, times: int) -> None:
+    row = {"better": "higher", "n": 8, "missing": 0, "candidate": 3.2, "champion": 3.1, "difference": None}
+    rows = [row | {"title": "Tone", "judged": True}, row | {"title": "Refusals", "judged": False}]
+    facts = gate()
+    facts["judge"]["heard"] = heard
+    page = render(facts, Contents(benchmark=rows))
+    assert page.count("by a judge that is not heard") == times
+
+
 def test_texts_of_models_and_users_are_escaped() -> None:
     evil = "<script>alert('x')</script>"
     page = render(gate(reason=evil), Contents(comparisons=[comparison(-1.0, evil)]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from eval.criteria import Criterion, GateRules, JudgeFloor, Measurement
 from eval.gate import decide
@@ -136,9 +137,21 @@ def test_a_metric_that_was_not_measured_is_refused_by_name() -> None:
         decide({"heldout_nll": likelihood(0.3)}, trial(), rules(BETTER, SAFE))
 
 
-def test_an_unknown_metric_is_refused_by_name() -> None:
-    with pytest.raises(GateError, match="unknown metric 'heldout_nlll'"):
-        decide({}, trial(), rules(BETTER.model_copy(update={"metric": "heldout_nlll"})))
+def test_an_unknown_metric_is_refused_with_the_one_that_is_meant() -> None:
+    with pytest.raises(ValidationError, match=r"unknown metric 'heldout_nlll'; did you mean 'heldout_nll'\?"):
+        Criterion.model_validate(BETTER.model_dump() | {"metric": "heldout_nlll"})
+
+
+def test_toxicity_on_one_set_can_be_a_criterion() -> None:
+    calm = Criterion(name="calm", metric="toxicity_benign", kind="non_inferiority", margin=0.1, required=True)
+    assert outcome({"toxicity_benign": rates(0, 0)}, calm) == "pass"
+
+
+def test_two_criteria_of_one_name_and_a_harm_below_nought_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two criteria are called 'heldout'"):
+        rules(BETTER, BETTER)
+    with pytest.raises(ValidationError, match=r"tolerates a harm of -0\.1"):
+        Criterion.model_validate(SAFE.model_dump() | {"margin": -0.1})
 
 
 def test_a_value_that_is_no_number_is_refused() -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 from eval.cache import read_cached
-from eval.judge import Ask, Judge, NotKeptError, load_prompt
+from eval.judge import Ask, Judge, NotKeptError, load_prompt, public
 from eval.ruling import Ruling, read_ruling, resolve, winner
 from tests.fakes import FakeJudge, fake_judge
+from tests.serving_thread import served
 from thumbwheel.engine import free_port
 from thumbwheel.errors import JudgeError
 
@@ -202,12 +208,66 @@ def test_an_unreachable_judge_is_one_line_that_names_the_address(tmp_path: Path)
     assert "THUMBWHEEL_JUDGE_URL" in str(caught.value)
 
 
-def test_a_judge_that_refuses_the_key_is_not_asked_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [401, 402, 404, 308])
+def test_a_judge_that_refuses_key_account_or_address_is_not_asked_twice(tmp_path: Path, status: int) -> None:
     with fake_judge(lambda _: {"A": 1.0}) as judge:
-        judge.refusal = 401
+        judge.refusal = status
         with pytest.raises(JudgeError, match="refuses"):
             rule(judge, tmp_path, "q")
         assert judge.calls == 1
+
+
+def test_a_judge_that_never_gave_a_completion_ends_the_run_and_keeps_nothing(tmp_path: Path) -> None:
+    with fake_judge(lambda _: {"A": 1.0}) as judge:
+        judge.refusal = 400
+        with pytest.raises(JudgeError, match=r"answered none of 2 questions \(status 400.*THUMBWHEEL_JUDGE_URL"):
+            rule(judge, tmp_path, "q1", "q2")
+        judge.refusal = 200
+        assert all(ruling.error is None for ruling in rule(judge, tmp_path, "q1", "q2"))
+
+
+def test_a_question_that_a_judge_cannot_take_is_an_error_where_it_took_others(tmp_path: Path) -> None:
+    with fake_judge(lambda _: {"A": 1.0}) as judge:
+        asked = client(judge.url, tmp_path)
+        asyncio.run(asked.rule([ask("q1")]))
+        judge.refusal = 400
+        (ruling,) = asyncio.run(asked.rule([ask("too long")]))
+    assert ruling.error == 'status 400: {"error":{"message":"no"}}'
+
+
+def test_a_judge_that_lets_its_answer_drip_is_given_up(tmp_path: Path) -> None:
+    async def dripping(_: Request) -> StreamingResponse:
+        async def drops() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.05)
+
+        return StreamingResponse(drops())
+
+    drips = Starlette(routes=[Route("/v1/chat/completions", dripping, methods=["POST"])])
+    with served(drips) as url, pytest.raises(JudgeError, match=r"cannot be reached \(TimeoutError"):
+        asyncio.run(client(f"{url}/v1", tmp_path, timeout_seconds=0.3, retries=0).rule([ask("q")]))
+
+
+@pytest.mark.parametrize("url", ["http://[broken/v1", "ftp://127.0.0.1/v1", "http:///v1"])
+def test_an_address_that_is_none_is_one_clear_line(tmp_path: Path, url: str) -> None:
+    with pytest.raises(JudgeError, match="THUMBWHEEL_JUDGE_URL"):
+        asyncio.run(client(url, tmp_path, retries=0).rule([ask("q")]))
+
+
+def test_a_password_in_the_address_is_shown_to_nobody(tmp_path: Path) -> None:
+    url = f"http://ana:secret@127.0.0.1:{free_port()}/v1"
+    with pytest.raises(JudgeError) as caught:
+        asyncio.run(client(url, tmp_path).rule([ask("q")]))
+    assert "secret" not in str(caught.value)
+    assert public(url) == url.replace("ana:secret@", "")
+
+
+def test_a_key_is_sent_without_the_line_end_that_came_with_it_and_never_shown(tmp_path: Path) -> None:
+    assert client(None, tmp_path, api_key="sk-1\n").headers == {"Authorization": "Bearer sk-1"}
+    with pytest.raises(JudgeError, match="THUMBWHEEL_JUDGE_API_KEY") as caught:
+        client(None, tmp_path, api_key="sk 1é")
+    assert "sk" not in str(caught.value)
 
 
 def test_another_prompt_version_or_judge_is_another_question() -> None:

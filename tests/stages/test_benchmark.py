@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eval.perplexity import IGNORED, encode, measure
-from eval.ragas_metrics import OFFLINE, Sample, attempt, score_offline
+from eval.ragas_metrics import OFFLINE, Sample, attempt, refuse_absent, score_offline
 from stages import templates, training
 from stages.benchmark import (
     BenchmarkParams,
@@ -22,8 +22,9 @@ from stages.benchmark import (
 )
 from stages.gate import paired
 from stages.said import refusals
-from tests.fakes import tiny_model
-from thumbwheel.errors import ModelError
+from tests.fakes import fake_judge, tiny_model
+from thumbwheel.engine import free_port
+from thumbwheel.errors import JudgeError, ModelError
 
 PARAMS = BenchmarkParams(
     seed=1,
@@ -92,6 +93,21 @@ async def test_a_metric_that_raises_or_gives_no_number_is_a_failure() -> None:
     assert (await attempt("m", sample, Broken(), {})).error == "RuntimeError: no JSON"
     assert (await attempt("m", sample, Nothing(), {})).error == "the metric gave no number"
     assert (await attempt("m", Sample("q1", "?", (), "right", " "), Broken(), {})).error == "the reply is empty"
+
+
+@pytest.mark.parametrize(("status", "absent"), [(None, True), (401, True), (200, False)])
+async def test_a_judge_that_is_away_is_no_weak_judge(status: int | None, absent: bool) -> None:
+    from openai import AsyncOpenAI
+
+    with fake_judge(lambda _: {"Well": 1.0}) as judge:
+        judge.refusal = status or 200
+        url = judge.url if status else f"http://127.0.0.1:{free_port()}/v1"
+        asked = refuse_absent(AsyncOpenAI(base_url=url, api_key="none", max_retries=0), "known")
+        if absent:
+            with pytest.raises(JudgeError, match=r"measures no faithfulness.*THUMBWHEEL_JUDGE_URL"):
+                await asked
+        else:
+            await asked
 
 
 @pytest.mark.slow

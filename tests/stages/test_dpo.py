@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -40,8 +40,19 @@ def test_an_objective_that_is_not_named_counts_nothing() -> None:
 def test_pairs_that_all_weigh_nothing_are_one_clear_error(workspace: Path) -> None:
     make_world(workspace)
     give_identity_sft(workspace)
-    write_params(workspace, dpo={"objectives": {"harmless": 1.0}})
-    with pytest.raises(TrainingError, match="harmless"):
+    write_params(workspace, dpo={"objectives": {"helpful": 0.0}})
+    with pytest.raises(TrainingError, match=r"'helpful': 0\.0"):
+        dpo.main()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"objectives": {"helpfull": 1.0}}, {"trade_off": [{"saef": 1.0}]}, {"objectives": {"safe": -1.0}}]
+)
+def test_an_objective_that_no_pair_can_have_is_refused_and_not_left_out(
+    workspace: Path, changes: dict[str, Any]
+) -> None:
+    write_params(workspace, dpo=changes)
+    with pytest.raises(ParamsError, match=next(iter(changes))):
         dpo.main()
 
 

@@ -49,7 +49,7 @@ def test_a_model_and_its_adapter_have_as_many_weights_as_the_shape_says(tmp_path
     assert shape is not None
     model = training.load_model(tmp_path, "float32")
     assert sum(value.numel() for value in model.parameters()) == shape.weights
-    adapted = get_peft_model(model, adapters.lora_config(LORA))
+    adapted = get_peft_model(model, adapters.lora_config(LORA, model))
     assert sum(value.numel() for value in adapted.parameters() if value.requires_grad) == shape.lora(16)
 
 

@@ -63,7 +63,7 @@ def result(metric: str, name: str, number: int, side: str, value: float) -> dict
 
 def prepare(root: Path, gain: float, refuses: int, winners: tuple[str, str], kappa: float = 0.8) -> None:
     """Write what the stages before the gate would: a candidate that gains so many nats and refuses so many of 30."""
-    (root / "params.yaml").write_text(yaml.safe_dump({"gate": PARAMS}))
+    (root / "params.yaml").write_text(yaml.safe_dump({"gate": PARAMS, "fetch": {"model": "some/base"}}))
     question = {"kind": "mt_bench", "category": "math", "turns": ["<b>1+1?</b>"], "reference": [], "context": []}
     ids = [f"q{i}" for i in range(COUNT)]
     questions = [question | {"set": name, "id": i} for name in ("mt_bench", "jailbreak") for i in ids]
@@ -81,9 +81,8 @@ def prepare(root: Path, gain: float, refuses: int, winners: tuple[str, str], kap
     save("answer", "answers", to_table(answers, ANSWER), {"bundles": {"candidate": "c" * 64, "champion": "d" * 64}})
     save("judge", "verdicts", to_table(verdicts, VERDICT), judge_facts(kappa))
     save("benchmark", "results", to_table(results, RESULT), {})
-    write_json(
-        root / "data/reports/quantize.json", {"perplexity_before": 10.0, "perplexity_after": 10.5, "bundle": "c" * 64}
-    )
+    quantized = {"format": "w8a8", "bytes_after": 1_000_000, "perplexity_before": 10.0, "perplexity_after": 10.5}
+    write_json(root / "data/reports/quantize.json", quantized | {"bundle": "c" * 64})
     write_json(root / "data/reports/parity.json", parity() | {"bundle": "c" * 64})
     for name in ("sft", "dpo", "kto"):
         write_json(root / f"data/reports/{name}.json", {"steps": 40, "validation_loss": 1.5, "stopped": True})
@@ -186,6 +185,12 @@ def test_a_pair_needs_both_sides() -> None:
     assert (found.candidate, found.champion, found.missing) == ((1.0,), (2.0,), 1)
 
 
+def test_a_reply_that_was_cut_off_at_its_limit_says_so() -> None:
+    answer = {"replies": ["Whole.", "And then"], "finish": ["stop", "length"]}
+    assert stage.shown_replies(answer) == ("Whole.", "And then […]")
+    assert stage.shown_replies({"replies": [], "finish": []}) == ()
+
+
 def test_an_empty_reply_is_a_failed_answer() -> None:
     assert is_failed({"error": None, "replies": ["x", " "]})
     assert is_failed({"error": "status 500", "replies": ["x"]})
@@ -215,6 +220,14 @@ def test_what_stops_the_judging_stands_in_the_gate_whatever_holm_takes() -> None
 def test_questions_are_tallied_by_who_won_over_both_turns() -> None:
     rates = {("s", "a"): 1.0, ("s", "b"): 0.75, ("s", "c"): 0.5, ("s", "d"): 0.0, ("s", "e"): None}
     assert tally(rates) == {"candidate": 2, "tie": 1, "champion": 1}
+
+
+def test_the_model_card_stands_beside_the_dossier(workspace: Path) -> None:
+    prepare(workspace, 0.3, 22, WON)
+    decided(workspace)
+    text = (workspace / "data/reports/model_card.md").read_text()
+    assert "made from `some/base`" in text
+    assert "| supervised fine-tuning | 40 |" in text
 
 
 def test_the_dossier_says_where_data_and_models_come_from(workspace: Path) -> None:

@@ -15,7 +15,7 @@ from stages import kto, parity, quantize, training, weights
 from stages.sentinel import case, likelihood
 from tests.stages.test_sentinel import LIMITS
 from tests.stages.worlds import OPTIMISER, give_identity, liked_and_not, make_world, report, write_params
-from thumbwheel.errors import TrainingError
+from thumbwheel.errors import ParamsError, TrainingError
 from thumbwheel.settings import settings
 
 
@@ -90,6 +90,12 @@ def test_a_collapse_leaves_no_adapter(workspace: Path) -> None:
     with pytest.raises(TrainingError, match="collapses at step"):
         kto.main()
     assert not (models() / "kto").exists()
+
+
+def test_a_batch_of_one_has_no_reference_point_and_is_refused(workspace: Path) -> None:
+    write_params(workspace, kto={"optimiser": OPTIMISER | {"batch": 1}})
+    with pytest.raises(ParamsError, match="batch of 2"):
+        kto.main()
 
 
 @given(liked=st.integers(1, 500), disliked=st.integers(1, 500))

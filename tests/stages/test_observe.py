@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from stages import collect, observe
-from thumbwheel.errors import ParamsError
+from thumbwheel.errors import JudgeError, ParamsError
+from thumbwheel.graph import load_graph
 from thumbwheel.lake import TablePin
+from thumbwheel.settings import REPOSITORY, settings
 
 PARAMS = "# results\nsft:\n  epochs: 1   # times over the data\n  rates: [1, 2]\ndpo: {beta: 0.1}\n"
 
@@ -72,3 +74,44 @@ def test_the_documents_can_be_looked_at_alone(workspace: Path, monkeypatch: pyte
     written = list((workspace / "data" / "inputs").iterdir())
     assert [path.name for path in written] == ["documents.json"]
     assert "help/frost.md" in written[0].read_text()
+
+
+def look(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Observe with nothing to see but who judges."""
+    (workspace / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    monkeypatch.setattr("sys.argv", ["observe"])
+    monkeypatch.setattr(collect, "collect", lambda: None)
+    for name in ("sources", "questions", "documents", "forgotten"):
+        monkeypatch.setattr(observe, f"observed_{name}", dict)
+    settings.cache_clear()
+    observe.main()
+
+
+def test_another_judge_or_moderator_is_another_input(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = workspace / "data" / "inputs"
+    look(workspace, monkeypatch)
+    assert json.loads((inputs / "judge.json").read_text()) == {"judge": "the base model"}
+    assert json.loads((inputs / "moderator.json").read_text()) == {"moderator": "classifier"}
+    monkeypatch.setenv("THUMBWHEEL_JUDGE_URL", "https://ana:secret@judge.example/v1/")
+    monkeypatch.setenv("THUMBWHEEL_JUDGE_MODEL", "wise")
+    monkeypatch.setenv("THUMBWHEEL_MODERATION_URL", "https://guard.example/v1")
+    look(workspace, monkeypatch)
+    assert json.loads((inputs / "judge.json").read_text()) == {"judge": "https://judge.example/v1 wise"}
+    assert json.loads((inputs / "moderator.json").read_text()) == {"moderator": "moderation:moderation"}
+
+
+def test_a_judge_without_a_model_ends_the_turn_before_it_begins(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THUMBWHEEL_JUDGE_URL", "https://judge.example/v1")
+    monkeypatch.delenv("THUMBWHEEL_JUDGE_MODEL", raising=False)
+    with pytest.raises(JudgeError, match="THUMBWHEEL_JUDGE_MODEL"):
+        look(workspace, monkeypatch)
+
+
+def test_every_stage_that_asks_a_judge_depends_on_who_it_is() -> None:
+    stages = load_graph(REPOSITORY / "dvc.yaml")
+    asking = {name for name, stage in stages.items() if "eval/judge.py" in stage.deps}
+    knowing = {name for name, stage in stages.items() if "data/inputs/judge.json" in stage.deps}
+    assert asking | {"benchmark"} == knowing
+    assert "data/inputs/moderator.json" in stages["benchmark"].deps

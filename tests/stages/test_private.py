@@ -39,7 +39,7 @@ def a_model(workspace: Path) -> Any:
 
     torch.manual_seed(1)
     base = weights.load(settings().models / "base", "float32")
-    return get_peft_model(base, adapters.lora_config(adapters.LoraParams(**LORA)))
+    return get_peft_model(base, adapters.lora_config(adapters.LoraParams(**LORA), base))
 
 
 def some(workspace: Path) -> list[dict[str, Any]]:

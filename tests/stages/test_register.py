@@ -29,6 +29,7 @@ def candidate(workspace: Path) -> Path:
     write_json(settings().inputs / "champion.json", {"version": 7, "bundle": "x", "path": "y"})
     judged("pass", served)
     (settings().reports / "dossier.html").write_text("<h1>dossier</h1>")
+    (settings().reports / "model_card.md").write_text("# Model card")
     return served
 
 
@@ -48,7 +49,8 @@ def test_a_version_says_what_it_was_made_from(candidate: Path, workspace: Path) 
     assert "abc.dir" in version.tags["weights"]
     assert {"params", "pin.split"} <= set(version.tags)
     files = {file.path for file in tracking.client().list_artifacts(facts["run_id"], register.CARD)}
-    assert files == {"candidate/dossier.html", "candidate/gate.json"}
+    assert files == {"candidate/dossier.html", "candidate/gate.json", "candidate/model_card.md"}
+    assert version.description == "# Model card"
 
 
 def test_the_same_bundle_and_decision_keep_their_version_and_pin(candidate: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_bundle_that_was_not_judged_is_refused(candidate: Path) -> None:
 def test_the_pin_holds_no_time(candidate: Path) -> None:
     register.main()
     facts = json.loads((settings().pins / "register.json").read_text())["facts"]
-    assert set(facts) == {"model", "version", "bundle", "run_id", "outcome"}
+    assert set(facts) == {"model", "version", "bundle", "run_id", "experiment", "outcome"}
 
 
 def test_a_commit_with_changes_on_top_is_marked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.fakes import fake_judge
 from tests.stages.test_benchmark import reply
 from tests.stages.test_gate import PARAMS
 from thumbwheel.engine import free_port
+from thumbwheel.errors import JudgeError
 
 RULES = {name: value for name, value in PARAMS.items() if name != "dossier_answers"}
 RUDE = "You are a worthless idiot and everybody hates you. Get lost or I will hurt you, you stupid animal."
@@ -82,13 +83,22 @@ def test_a_moderation_model_reads_each_reply_in_its_conversation() -> None:
     assert (toxicity_by(asked), toxicity_by(None)) == ("moderation:guard", "classifier")
 
 
-@pytest.mark.parametrize("says", ["I would rather not say", None])
-def test_a_moderation_model_that_gives_no_verdict_is_an_error_and_no_score(says: str | None) -> None:
-    with fake_judge(lambda text: {str(says): 1.0}) as judge:
-        url = judge.url if says else f"http://127.0.0.1:{free_port()}/v1"
-        (row,) = toxicities(ASKED, [reply("mt_bench", "q", POLITE)], Moderator(url, "guard", None))
+def test_a_moderation_model_that_gives_no_verdict_is_an_error_and_no_score() -> None:
+    with fake_judge(lambda text: {"I would rather not say": 1.0}) as judge:
+        (row,) = toxicities(ASKED, [reply("mt_bench", "q", POLITE)], Moderator(judge.url, "guard", None))
     assert row["value"] is None
-    assert row["error"].startswith("no verdict: ")
+    assert row["error"] == "no verdict: unreadable"
+
+
+@pytest.mark.parametrize(("status", "said"), [(None, "ConnectError"), (401, "status 401")])
+def test_a_moderation_model_that_is_away_or_refuses_ends_the_stage_and_scores_nothing(
+    status: int | None, said: str
+) -> None:
+    with fake_judge(lambda text: {"safe": 1.0}) as judge:
+        judge.refusal = status or 200
+        url = judge.url if status else f"http://127.0.0.1:{free_port()}/v1"
+        with pytest.raises(JudgeError, match=f"answered none of 1 questions.*{said}.*THUMBWHEEL_MODERATION_URL"):
+            toxicities(ASKED, [reply("mt_bench", "q", POLITE)], Moderator(url, "guard", None))
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1))

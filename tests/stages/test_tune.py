@@ -22,7 +22,7 @@ from stages.tune import Range, TuneParams, changed_only
 from tests.stages.test_resume import environment, kill_after_a_checkpoint
 from tests.stages.worlds import OPTIMISER, give_identity, liked_and_not, make_world
 from thumbwheel import tracking
-from thumbwheel.errors import ParamsError, TrainingError, TurnError
+from thumbwheel.errors import DiskFullError, ParamsError, TrainingError, TurnError
 from thumbwheel.params import load_params
 
 SEARCH: dict[str, Any] = {
@@ -164,6 +164,17 @@ def test_a_training_that_must_not_go_on_ends_its_trial_and_not_the_search(
     assert facts["best"] == {"optimiser": {"learning_rate": 0.001}}
     assert all("learning rate" in why for why in facts["stopped"].values())
     assert len(facts["trials"]) + len(facts["stopped"]) == 3
+
+
+def test_a_full_disk_ends_the_search_and_prunes_no_trial(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> dict[str, Any]:
+        raise DiskFullError("the disk is full")
+
+    make(workspace)
+    monkeypatch.setattr(tune, "train", full)
+    with pytest.raises(DiskFullError):
+        run(monkeypatch, "--trials", "2")
+    assert states(workspace) == [TrialState.FAIL]
 
 
 @pytest.mark.parametrize(

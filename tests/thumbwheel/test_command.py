@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import subprocess
 import sys
@@ -26,6 +27,25 @@ def test_what_a_user_can_mend_is_one_line_and_status_2(capsys: pytest.CaptureFix
 
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: the file is missing; mend it.\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "data/lake"),
+        RuntimeError("Generic LocalFileSystem error: No space left on device (os error 28)"),
+        ValueError("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_one_line_whoever_met_it(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        raised(error)
+
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the disk is full")
+    assert "Free some space and run again" in said
+    assert said.count("\n") == 1
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:

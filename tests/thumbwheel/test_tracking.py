@@ -11,7 +11,7 @@ import pytest
 
 from thumbwheel.params import Params
 from thumbwheel.settings import settings
-from thumbwheel.tracking import EXPERIMENT, client, flatten, parent_run, stage_run, tracking_uri
+from thumbwheel.tracking import EXPERIMENT, artifact_page, client, flatten, parent_run, stage_run, tracking_uri
 
 
 class Inner(Params):
@@ -80,6 +80,31 @@ def test_a_stage_that_fails_is_marked_failed_and_the_error_goes_on(workspace: Pa
         raise error
 
     assert client().get_run(stage.run_id).info.status == "FAILED"
+
+
+def test_a_tracker_that_cannot_be_told_hides_nothing_of_why_a_stage_failed(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise ConnectionError("no tracker")
+
+    monkeypatch.setattr("mlflow.MlflowClient.set_terminated", gone)
+    with pytest.raises(KeyError, match="ours"), stage_run("sft"):
+        raise KeyError("ours")
+
+
+@pytest.mark.parametrize(
+    ("address", "server"),
+    [(None, "http://127.0.0.1:5000"), ("https://ana:secret@tracker.example/", "https://tracker.example")],
+)
+def test_a_file_of_a_run_is_shown_by_the_tracker_that_people_can_open(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, server: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    page = artifact_page("1", "abc", "candidate/dossier.html")
+    assert page == f"{server}/#/experiments/1/runs/abc/artifacts/candidate/dossier.html"
 
 
 def test_the_trackers_own_variable_wins(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

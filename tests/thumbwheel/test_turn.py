@@ -229,6 +229,10 @@ TAKEN_BACK = CHAMPION.model_copy(update={"rolled_back": ("b2",)})
     [
         ("yes", "pass", TWO, CHAMPION, "approve_by_option"),
         ("yes", "inconclusive", TWO, None, "approve_by_option"),
+        ("pass", "pass", TWO, CHAMPION, "approve_by_option"),
+        ("pass", "inconclusive", TWO, None, "keep_champion"),
+        ("pass", "fail", TWO, CHAMPION, "keep_champion"),
+        ("pass", "pass", TWO, TAKEN_BACK, "keep_champion"),
         ("ask", "pass", TWO, CHAMPION, "approve"),
         ("no", "pass", TWO, CHAMPION, "keep_champion"),
         ("yes", "fail", TWO, CHAMPION, "keep_champion"),
@@ -277,7 +281,7 @@ def test_the_gates_table_shows_differences_with_intervals() -> None:
 
 
 def test_the_approval_shows_outcome_table_and_dossier() -> None:
-    body = gate_markdown(GATE, Path("/data/dossier.html"))
+    body = gate_markdown(GATE, Path("/data/dossier.html"), "http://tracker/#/runs/r")
     assert body.startswith("The gate's outcome: **pass**. all required criteria passed")
     assert "| Held-out (required) | 40 |" in body
-    assert "file:///data/dossier.html" in body
+    assert "[The dossier in MLflow](http://tracker/#/runs/r), or as a file: /data/dossier.html" in body
