@@ -161,6 +161,8 @@ def _list_local(uri: str, is_wanted: Callable[[str], bool]) -> list[dict[str, An
 
 def _mark_local(path: Path, root: Path) -> dict[str, Any]:
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    if any("\ud800" <= c <= "\udfff" for c in name):
+        raise SourceError(f"file {name!r}: its name is not UTF-8, so no list can hold it; give it another.")
     return {"uri": name, "size": path.stat().st_size, "sha256": digest_of(path)}
 
 

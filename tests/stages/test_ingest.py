@@ -150,6 +150,19 @@ def test_a_name_that_is_no_files_is_refused(name: str) -> None:
         Source.model_validate({**SOURCE, "name": name})
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"), [([], "s: there is no row in it"), (["bad"], "s: not one row fits"), ([CHAT], None)]
+)
+def test_a_source_that_gives_nothing_is_warned_of(
+    workspace: Path, caplog: pytest.LogCaptureFixture, lines: list[Any], says: str | None
+) -> None:
+    write_rows(workspace, *lines)
+    observe(workspace, SOURCE)
+    main()
+    warned = [record.getMessage() for record in caplog.records if record.name == "stages.ingest"]
+    assert any(says in message for message in warned) if says else not any("not one" in m for m in warned)
+
+
 def test_a_pair_in_a_source_of_conversations_is_a_misfit(workspace: Path) -> None:
     write_rows(workspace, CHAT, PAIR)
     observe(workspace, {**SOURCE, "kind": "conversation"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,12 @@ def test_marks_of_a_pattern_in_the_names_of_files_and_folders_are_no_pattern(
         (found,) = find_files(uri)
         assert found["uri"] == "folder/a [1]*.jsonl"
         assert find_files(found["uri"]) == [found]
+
+
+def test_a_name_that_is_no_text_is_refused_by_name(workspace: Path) -> None:
+    write(workspace / os.fsdecode(b"\xff.jsonl"))
+    with pytest.raises(SourceError, match=r"file '\\udcff\.jsonl': its name is not UTF-8"):
+        find_files("*.jsonl")
 
 
 def test_a_source_that_matches_nothing_says_how_to_mend_it(workspace: Path) -> None:
