@@ -70,7 +70,7 @@ def _classes(first: int, last: int) -> np.ndarray:
         MARK: category == "M",
         PUNCTUATION: category == "P",
     }
-    return sum((each.astype(np.uint32) * np.uint32(bit) for bit, each in holds.items()), np.uint32(0))
+    return np.bitwise_or.reduce([np.where(those, np.uint32(bit), np.uint32(0)) for bit, those in holds.items()])
 
 
 def _marks() -> dict[int, Iterable[str]]:

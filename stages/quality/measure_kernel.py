@@ -152,7 +152,7 @@ def is_ascii(data: np.ndarray) -> bool:
     some = np.uint8(0)
     for i in range(len(data)):
         some |= data[i]
-    return some < 0x80
+    return bool(some < 0x80)
 
 
 @compiled

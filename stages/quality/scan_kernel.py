@@ -216,7 +216,8 @@ def add_other(text: Text, begin: int, end: int, some: int, rules: Rules, folds: 
 @inlined
 def count_characters(cp: np.ndarray, begin: int, end: int, flags: np.ndarray, tally: np.ndarray) -> None:
     """Count what is no Latin word; three dots are one ellipsis."""
-    odd = letters = capitals = hashes = ellipses = dots = seen = 0
+    odd = letters = capitals = hashes = ellipses = dots = 0
+    seen = np.int64(0)
     for i in range(begin, end):
         c, bits = cp[i], np.int64(flags[cp[i]])
         seen |= bits

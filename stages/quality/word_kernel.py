@@ -94,7 +94,7 @@ def known_words(cases: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def known_word(key: np.uint64, known: np.ndarray) -> int:
+def known_word(key: np.uint64, known: np.ndarray) -> np.int64:
     """Return `MAY_BE_CASE`, the number of the stop word that a word may be, or 0."""
     return np.int64(known[key * np.uint64(SPREAD) >> np.uint64(64 - KNOWN_BITS)])
 
