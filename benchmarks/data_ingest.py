@@ -67,6 +67,14 @@ read = sum(unit.counts["read"] for unit in taken)
 assert read == tables["conversations"].rows + tables["quarantine"].rows
 print(json.dumps(dict(work_cpu=cpu() - began, rows=read)))
 """
+FLOOR = f"""{CLOCK}
+from deltalake import DeltaTable, write_deltalake
+tables = [DeltaTable(f"{{source}}/ingest_{{name}}").to_pyarrow_table() for name in ("conversations", "origins")]
+began = cpu()
+for place, rows in enumerate(tables):
+    write_deltalake(f"{{target}}/{{place}}", rows)
+print(json.dumps({{"work_cpu": cpu() - began}}))
+"""
 
 
 def rows(megabytes: int = 65) -> list[list[str]]:
@@ -75,7 +83,8 @@ def rows(megabytes: int = 65) -> list[list[str]]:
         folder = Path(name)
         source = write_source(folder / "rows.jsonl", megabytes)
         costs = compare(source, folder)
-        return [*_speeds(costs, source.stat().st_size / 1e6), *_repeats(source, folder), *_memory(folder, megabytes)]
+        speeds = _speeds(costs, source.stat().st_size / 1e6)
+        return [*speeds, *_floor(folder, costs["ours"]), *_repeats(source, folder), *_memory(folder, megabytes)]
 
 
 def write_source(path: Path, megabytes: int) -> Path:
@@ -139,6 +148,14 @@ def _speeds(costs: dict[str, Cost], size: float) -> Iterator[list[str]]:
 
 def _seconds(cost: Cost) -> str:
     return f"{cost.work_cpu:.2f} ({cost.cpu_seconds:.2f})"
+
+
+def _floor(folder: Path, ours: Cost) -> Iterator[list[str]]:
+    """Yield what the mere writing of our tables costs, from memory, by the peers' way of writing."""
+    command = _afresh([sys.executable, "-c", FLOOR, str(folder / "ours" / "data" / "lake"), str(folder / "floor")])
+    floor = alternate({"floor": command}, environment=HERE)["floor"].work_cpu
+    ratio = f"{floor / ours.work_cpu:.2f}×"
+    yield ["our tables written, CPU-s", f"{ours.work_cpu:.2f}", "write_deltalake alone", f"{floor:.2f}", ratio, ""]
 
 
 def _repeats(source: Path, folder: Path) -> Iterator[list[str]]:

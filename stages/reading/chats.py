@@ -21,6 +21,8 @@ from thumbwheel.records import CONVERSATION, MESSAGE
 Said = tuple[str | None, str | None, str | None, str | None, str | None]
 """What a record says of its licence, language, topic, user and moment."""
 NOTHING: Said = (None,) * 5
+AT_ONCE = 128
+"""Conversations that get their ids together; of so many the bytes still lie in the processor's cache."""
 MENDED = ', "mended": true}'
 """How `meta` ends, behind file and row, of a row that held mojibake."""
 
@@ -34,6 +36,7 @@ class Chats:
         self._clear()
 
     def _clear(self) -> None:
+        self._ids: list[str] = []
         self._roles: list[tuple[str, ...]] = []
         self._texts: list[str] = []
         self._contents: list[bytes] = []
@@ -48,12 +51,19 @@ class Chats:
     def add(self, chats: Plain, records: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> None:
         """Add conversations with the record that each was read from, and where it stood in the file."""
         self._roles += chats.roles
-        self._texts += chats.texts
+        self._texts += chats.texts if self._language.characters else []
         self._contents += chats.contents
         self._folded += chats.folded
         self._said += map(self._say, records) if chats.says_more else [NOTHING] * len(records)
         self._rows += rows
         self._ends += [MENDED if is_mended else "}" for is_mended in chats.are_mended()]
+        if len(self) - len(self._ids) >= AT_ONCE:
+            self._identify()
+
+    def _identify(self) -> None:
+        """Give those their ids that have none yet."""
+        self._ids += conversation_ids(self._roles[len(self._ids) :], self._folded)
+        self._folded.clear()
 
     def _say(self, record: Mapping[str, Any]) -> Said:
         return (
@@ -65,13 +75,11 @@ class Chats:
         )
 
     def hand_on(self) -> pa.RecordBatch:
-        """Return all conversations as rows of their table, and forget them.
-
-        What tells a language, or squeezes texts for their ids, is fast only while it is asked again and again.
-        """
+        """Return all conversations as rows of their table, and forget them."""
+        self._identify()
         licences, languages, *others = zip(*self._said, strict=True)
         columns = [
-            conversation_ids(self._roles, self._folded),
+            self._ids,
             self._messages(),
             [self._source.name] * len(self),
             [licence or self._source.licence for licence in licences],

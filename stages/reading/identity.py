@@ -20,8 +20,6 @@ HEX_DIGITS = 64
 """Of an identity."""
 SIZE = 8
 """Bytes in which the size of a text stands before it."""
-AT_ONCE = 128
-"""Conversations whose texts are squeezed together; of so many the bytes still lie in the processor's cache."""
 
 
 def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) -> list[str]:
@@ -29,13 +27,7 @@ def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) 
 
     `folded` holds the contents of all messages in a row, by `thumbwheel.records.fold`.
     """
-    digests: list[bytes] = []
-    end = 0
-    for place in range(0, len(roles), AT_ONCE):
-        some = roles[place : place + AT_ONCE]
-        start, end = end, end + sum(map(len, some))
-        digests += _digests(some, [text.strip(b" ") for text in folded[start:end]])
-    said = b"".join(digests).hex()
+    said = b"".join(_digests(roles, [text.strip(b" ") for text in folded])).hex()
     return [said[place : place + HEX_DIGITS] for place in range(0, len(said), HEX_DIGITS)]
 
 

@@ -106,6 +106,7 @@ class Intake:
         agree = all(has_consent(value, self.source) for value in values) if plain.says_more else self.source.consent
         if not agree or not self._is_short(plain):
             return False
+        self.mended += sum(plain.are_mended())
         self._add(plain, values, [record.row for record in records])
         return True
 
@@ -135,20 +136,18 @@ class Intake:
 
     def _accept(self, item: Chat | Pair, row: int) -> None:
         mended = mended_item(item)
+        self.mended += mended is not item
         if (characters := _characters(mended)) > self.params.max_characters:
-            self.mended += mended is not item
             raise Misfit("too_long", f"{characters} characters, over {self.params.max_characters}")
         if isinstance(mended, Chat):
             self._add(_columns(mended.messages, mended is not item), [mended.record], [row])
         else:
-            self.mended += mended is not item
             self.characters += characters
             self.preferences.append(self._preference(mended))
             self._note(self.preferences[-1][0], [row])
 
     def _add(self, chats: Plain, records: Sequence[Any], rows: Sequence[int]) -> None:
         self.characters += chats.characters
-        self.mended += sum(chats.are_mended())
         self.chats.add(chats, records, rows)
         self._note(None, rows)
 

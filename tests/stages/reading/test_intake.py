@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.reading import intake
+from stages.reading import chats, intake
 from stages.reading.arrays import to_batch
 from stages.reading.containers import Record, read_lines
 from stages.reading.intake import SCHEMAS, Intake, RowParams
@@ -190,9 +190,19 @@ def test_rows_are_handed_on_before_they_are_many(monkeypatch: pytest.MonkeyPatch
     assert max(sizes) < 8
 
 
+@pytest.mark.parametrize("number", [chats.AT_ONCE, chats.AT_ONCE + 1])
+def test_all_of_many_conversations_have_the_ids_of_their_own(number: int) -> None:
+    texts = [f"Hi {place}" for place in range(number)]
+    tables = take_values(*({"prompt": text, "completion": "Hello."} for text in texts))
+
+    expected = [conversation_id([{"role": "user", "content": text}, ANSWER]) for text in texts]
+    assert [row["id"] for row in tables["conversations"]] == expected
+    assert [row["id"] for row in tables["origins"]] == expected
+
+
 @given(st.lists(CHATS, max_size=5))
-def test_a_batch_by_its_leaves_is_the_batch_by_its_dictionaries(chats: list[Any]) -> None:
-    rows = [("i", chat["messages"], "s", "l", "en", None, None, None, True, "{}") for chat in chats]
+def test_a_batch_by_its_leaves_is_the_batch_by_its_dictionaries(talks: list[Any]) -> None:
+    rows = [("i", chat["messages"], "s", "l", "en", None, None, None, True, "{}") for chat in talks]
     expected = to_table([dict(zip(CONVERSATION.names, row, strict=True)) for row in rows], CONVERSATION)
 
     if rows:
