@@ -18,7 +18,7 @@ from stages import best_of_n
 from stages.best_of_n import BestOfNParams, Comparison, Resampled, best_of, choose, question, resample
 from tests.events import feedback_event
 from tests.fakes import fake_judge, served
-from tests.stages.test_pairs import BEST_OF_N
+from tests.stages.opinions import BEST_OF_N
 from thumbwheel.errors import EngineError, ModelError
 from thumbwheel.settings import settings
 

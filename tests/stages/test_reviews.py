@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.best_of_n import Resampled
 from tests.events import feedback_event
-from tests.stages.test_pairs import at, edit, pairs_of
+from tests.stages.opinions import at, edit, pairs_of
 
 
 def verdict(reason: str | None, user: str, minute: int = 5, **changes: Any) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from stages.reading.sources import list_files
 from stages.register import pin_mark
 from tests.events import feedback_event
 from tests.serving.test_history import reply
+from tests.stages.opinions import BEST_OF_N, WEIGHTS
 from tests.stages.test_ingest import LANGUAGE, SOURCE
-from tests.stages.test_pairs import BEST_OF_N, WEIGHTS
 from thumbwheel import tracking
 from thumbwheel.embedding import Store, keys_of
 from thumbwheel.lake import Pin, read_pin, read_pinned, write_json, write_pin, write_table
