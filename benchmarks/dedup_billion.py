@@ -19,12 +19,13 @@ import numpy as np
 from benchmarks.data_dedup import CORPORA, PLANTED, REAL
 from benchmarks.dedup_corpus import corpus, write
 from benchmarks.measure import machine, markdown
-from stages.duplicates.clusters import Sketch, forest, link_within, sorted_bands, with_company
+from stages.duplicates.bands import Bands, sorted_bands, with_company
+from stages.duplicates.clusters import Sketch, forest, link_within
 from stages.duplicates.dedup_params import DedupParams
 from stages.duplicates.documents import fold_table
-from stages.duplicates.folding import Folded, joined_rows
-from stages.duplicates.grams import gram_sets
+from stages.duplicates.grams import marked_rows
 from stages.duplicates.minhash import band_keys
+from stages.duplicates.rows import Folded, joined_rows
 
 T = TypeVar("T")
 
@@ -61,11 +62,11 @@ def measure_units() -> Units:
     table = ours.read(str(write(CORPORA / "c100k.jsonl", corpus(REAL, PLANTED))))
     ours.kept_of(table.slice(0, 100))
     folded, fold_cost = _timed(lambda: fold_table(table, ours.documents))
-    keys, sketch_cost = _timed(lambda: band_keys(folded, params))
-    orders, sort_cost = _timed(lambda: sorted_bands(keys))
+    (keys, _), sketch_cost = _timed(lambda: band_keys(folded, params))
+    bands, sort_cost = _timed(lambda: sorted_bands(keys))
     company, joins, confirm_cost = 0, 0, 0.0
     for band in range(params.bands):
-        rows = with_company(keys[:, [band]], orders[[band]])
+        rows = with_company(Bands(bands.keys[[band]], bands.rows[[band]]))
         pairs, cost = _timed(partial(_confirmed, folded, keys[:, [band]], rows, params))
         company, joins, confirm_cost = company + len(rows), joins + len(pairs), confirm_cost + cost
     costs = np.array([fold_cost + sketch_cost, sort_cost, confirm_cost, company, joins]) / len(folded)
@@ -75,9 +76,9 @@ def measure_units() -> Units:
 def _confirmed(folded: Folded, keys: np.ndarray, rows: np.ndarray, params: DedupParams) -> np.ndarray:
     """Return the pairs that join the clusters of one band."""
     some = joined_rows(folded, rows)
-    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]))
-    sets = gram_sets(some, np.arange(len(rows)), params.words)
-    return link_within(picked, sets, 0, forest(len(rows), np.empty((0, 2), np.int64)), params.threshold)
+    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]), marked_rows(some, params.words))
+    alone = forest(len(rows), np.empty((0, 2), np.int64))
+    return link_within(picked, 0, alone, params.words, params.threshold)[1]
 
 
 def plan(units: Units, rows: int, cores: int, memory: float) -> list[list[str]]:

@@ -57,7 +57,15 @@ EXACT, NEAR, SEMANTIC = range(3)
 def deduplicate(
     table: pa.Table, documents_of: Callable[[pa.Table], Documents], params: DedupParams, history: History
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that stay, by id, and what was dropped and for whom.
+    """Return the rows that stay, by id, and what was dropped and for whom."""
+    stays, dropped = verdicts(table, documents_of, params, history)
+    return table.take(stays), dropped
+
+
+def verdicts(
+    table: pa.Table, documents_of: Callable[[pa.Table], Documents], params: DedupParams, history: History
+) -> tuple[pa.Array, pa.Table]:
+    """Return the numbers of the rows that stay, by id, and what was dropped and for whom.
 
     What stays depends neither on the order of the rows nor on what `history` has seen of them.
     """
@@ -74,7 +82,7 @@ def deduplicate(
         keeper, cosines = _keepers_by_meaning(table, documents_of, keeper, params, params.semantic)
     gone = np.flatnonzero(keeper != np.arange(table.num_rows))
     stays = as_column(np.delete(np.arange(table.num_rows), gone))
-    kept = table.take(stays.take(pc.sort_indices(table["id"].take(stays))))
+    stays = stays.take(pc.sort_indices(table["id"].take(stays)))
     reasons = np.where(documents[gone] == documents[keeper[gone]], EXACT, NEAR)
     reasons[clusters[gone] != clusters[keeper[gone]]] = SEMANTIC
     similarity = np.ones(len(gone))
@@ -82,7 +90,7 @@ def deduplicate(
     similarity[near] = history.similarities(documents[gone[near]], documents[keeper[gone[near]]])
     if cosines is not None:
         similarity[reasons == SEMANTIC] = cosines[gone[reasons == SEMANTIC]]
-    return kept, _dropped(table, gone, keeper[gone], reasons, similarity)
+    return stays, _dropped(table, gone, keeper[gone], reasons, similarity)
 
 
 def _keepers_by_meaning(

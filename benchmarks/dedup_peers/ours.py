@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 import pyarrow as pa
 from contract import run
 
-from stages.dedup import deduplicate
+from stages.dedup import verdicts
 from stages.duplicates.dedup_history import History
 from stages.duplicates.dedup_params import DedupParams
 from stages.duplicates.folding import Documents
@@ -40,7 +40,8 @@ def kept(path: str) -> Iterable[str]:
 def kept_of(table: pa.Table) -> Iterable[str]:
     """Return the ids of the rows that stay."""
     history = History(parameters().sketch, parameters().threshold)
-    return list(map(str, deduplicate(table, documents, parameters(), history)[0]["id"].to_pylist()))
+    stays, _ = verdicts(table, documents, parameters(), history)
+    return list(map(str, table["id"].take(stays).to_pylist()))
 
 
 def read(path: str) -> pa.Table:
@@ -49,7 +50,7 @@ def read(path: str) -> pa.Table:
 
     schema = pa.schema([("id", pa.string()), ("text", pa.string())])
     only = ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    return read_json(path, ReadOptions(block_size=16 << 20), only)
+    return read_json(path, ReadOptions(use_threads=False, block_size=1 << 20), only)
 
 
 def documents(table: pa.Table) -> Documents:

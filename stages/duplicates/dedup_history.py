@@ -21,17 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from stages.duplicates.clusters import Known, Sketch, forest, link_known, link_within, roots, sketch, with_company
+from stages.duplicates.bands import Bands
+from stages.duplicates.clusters import Known, Sketch, forest, link_known, link_within, roots, sketch
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.documents import bytes_of
-from stages.duplicates.folding import Folded, equal_rows, joined_rows
-from stages.duplicates.grams import GramSets, gram_sets, joined_sets, no_sets, picked_sets, similarities
+from stages.duplicates.grams import GramSets, joined_sets, no_sets, picked_sets
 from stages.duplicates.minhash import row_keys
+from stages.duplicates.rows import Folded, equal_rows, only_rows
+from stages.duplicates.similarity import similarities
 from thumbwheel.lake import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "2 affine32"
+FORMAT = "3 affine32"
 """Version of what the files hold, and the scheme of the permutations."""
 MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
@@ -92,30 +94,32 @@ class History:
         return found
 
     def add(self, ids: np.ndarray, folded: Folded) -> np.ndarray:
-        """Add a batch of rows and return the document of each; the cost is that of the batch, not of the history."""
+        """Add a batch of rows and return the document of each; the cost is that of the batch, not of the history.
+
+        `folded` is used up.
+        """
         if not len(ids):
             return np.empty(0, np.int64)
         keys = row_keys(folded, self.params.seed)
         documents = self._find_equal(folded, keys)
         fresh, documents = _number(folded, keys, documents, self.size)
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
-        some, sets, within = self.link(joined_rows(folded, fresh), base, parents)
+        some, within = self.link(only_rows(folded, fresh), base, parents)
         edges = [within]
         for known_base, segment in self._numbered():
-            known = Known(known_base, _folded(segment), _sets(segment), segment["band_keys"], segment["band_orders"])
-            edges.append(link_known(some, sets, base, known, parents, self.params.words, self.threshold))
-        self.segments.append(_segment(some, sets, keys[fresh], ids, documents, np.concatenate(edges)))
+            bands = Bands(segment["band_keys"], segment["band_rows"])
+            known = Known(known_base, _folded(segment), _sets(segment), bands)
+            edges.append(link_known(some, base, known, parents, self.params.words, self.threshold))
+        self.segments.append(_segment(some, keys[fresh], ids, documents, np.concatenate(edges)))
         return documents
 
-    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, GramSets, np.ndarray]:
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
         """Sketch the documents of a batch, numbered from `base` on, and return the pairs that join their clusters.
 
-        The sets in between are of the rows that were compared, as far as this process has them. `parents` is the
+        The sketch holds the n-grams of rows that were compared, as far as this process has them. `parents` is the
         union-find forest of all documents, and may be changed.
         """
-        some = sketch(folded, self.params)
-        sets = gram_sets(folded, with_company(some.keys, some.orders), self.params.words)
-        return some, sets, link_within(some, sets, base, parents, self.threshold)
+        return link_within(sketch(folded, self.params), base, parents, self.params.words, self.threshold)
 
     def edges(self) -> np.ndarray:
         """Return the pairs of documents that join all clusters, shape (pairs, 2)."""
@@ -238,10 +242,11 @@ def _sweep(folder: Path, names: Collection[str]) -> None:
             shutil.rmtree(left)
 
 
+SETS = ("grams", "gram_begins", "gram_sizes", "gram_counts", "gram_marks")
 NAMES = (
     *("text", "text_at", "text_keys", "text_rows"),
-    *("grams", "gram_begins", "gram_sizes", "gram_marks"),
-    *("band_keys", "band_orders"),
+    *SETS,
+    *("band_keys", "band_rows"),
     *("id_keys", "id_checks", "id_rows"),
     "edges",
 )
@@ -250,17 +255,14 @@ order and whose they are; row ids, in two halves and in the order of the first, 
 that joined clusters."""
 
 
-def _segment(
-    some: Sketch, sets: GramSets, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray
-) -> Segment:
+def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray) -> Segment:
     by_text, by_id = np.argsort(keys), np.argsort(ids[:, 0])
     arrays = (
         *some.folded,
         keys[by_text],
         by_text,
-        *sets,
-        some.sorted_keys,
-        some.orders,
+        *some.sets,
+        *some.bands,
         ids[by_id, 0],
         ids[by_id, 1],
         documents[by_id],
@@ -274,7 +276,7 @@ def _folded(segment: Segment) -> Folded:
 
 
 def _sets(segment: Segment) -> GramSets:
-    return GramSets(segment["grams"], segment["gram_begins"], segment["gram_sizes"], segment["gram_marks"])
+    return GramSets(*(segment[name] for name in SETS))
 
 
 def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +289,9 @@ def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) 
     first = np.empty(len(keys), np.int64)
     first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(keys))))
     rows = np.arange(len(keys))
-    first = np.where(equal_rows(folded, rows, folded, first), first, rows)
+    twins = np.flatnonzero(first != rows)
+    others = twins[~equal_rows(folded, twins, folded, first[twins])]
+    first[others] = others
     fresh = np.flatnonzero((documents < 0) & (first == rows))
     documents = documents.copy()
     documents[fresh] = size + np.arange(len(fresh))

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from stages.duplicates.clusters import Sketch, forest, link_within, roots, sorted_bands, with_company
+from stages.duplicates.bands import sorted_bands, with_company
+from stages.duplicates.clusters import Sketch, forest, link_within, roots
 from stages.duplicates.dedup_history import History
 from stages.duplicates.dedup_params import SketchParams
-from stages.duplicates.folding import Folded, joined, joined_rows
-from stages.duplicates.grams import GramSets, gram_sets, no_sets
+from stages.duplicates.grams import marked_rows
 from stages.duplicates.minhash import band_keys
+from stages.duplicates.rows import Folded, joined, joined_rows
 
 SHARDS = 16
 """Shards that a process's own rows are cut into."""
@@ -28,11 +29,11 @@ SHARDS = 16
 class RayHistory(History):
     """A history whose batches are sketched and linked on Ray."""
 
-    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, GramSets, np.ndarray]:
-        """Sketch and link a batch; see `History.link`. The sets stay where they were made."""
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
+        """Sketch and link a batch; see `History.link`. The n-grams stay where they were made."""
         shards = [joined_rows(folded, rows) for rows in np.array_split(np.arange(len(folded)), SHARDS)]
         keys, edges = link_on_ray(shards, self.params, self.threshold)
-        return Sketch(folded, keys, sorted_bands(keys)), no_sets(len(folded)), edges + base
+        return Sketch(folded, keys, sorted_bands(keys), marked_rows(folded, self.params.words)), edges + base
 
 
 def link_on_ray(shards: Sequence[Folded], params: SketchParams, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +69,7 @@ def _tasks() -> tuple[Any, Any, Any]:
 
 def _sketch_shard(text: tuple[np.ndarray, np.ndarray], params: SketchParams) -> list[np.ndarray]:
     """Return one column of keys a band."""
-    return list(np.ascontiguousarray(band_keys(Folded(*text), params).T))
+    return list(np.ascontiguousarray(band_keys(Folded(*text), params)[0].T))
 
 
 def _link_band(
@@ -76,11 +77,10 @@ def _link_band(
 ) -> np.ndarray:
     """Return the pairs that join the clusters of one band."""
     keys = np.concatenate(columns)[:, np.newaxis]
-    rows = with_company(keys, sorted_bands(keys))
+    rows = with_company(sorted_bands(keys))
     some = joined(list(_fetched(texts, sizes, rows)))
-    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]))
-    sets = gram_sets(some, np.arange(len(rows)), words)
-    return rows[link_within(picked, sets, 0, forest(len(rows), np.empty((0, 2), np.int64)), threshold)]
+    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]), marked_rows(some, words))
+    return rows[link_within(picked, 0, forest(len(rows), np.empty((0, 2), np.int64)), words, threshold)[1]]
 
 
 def _fetched(texts: Sequence[Any], sizes: Sequence[int], rows: np.ndarray) -> Iterator[Folded]:

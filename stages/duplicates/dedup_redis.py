@@ -17,9 +17,10 @@ import numpy as np
 from stages.duplicates.clusters import Sketch, sketch
 from stages.duplicates.dedup_history import FORMAT, History
 from stages.duplicates.dedup_params import SketchParams
-from stages.duplicates.folding import Folded, joined
-from stages.duplicates.grams import GramSets, gram_sets, no_sets, similarities
+from stages.duplicates.grams import gram_sets
 from stages.duplicates.minhash import signatures
+from stages.duplicates.rows import Folded, joined
+from stages.duplicates.similarity import similarities
 from thumbwheel.errors import SettingsError
 
 PREFIX = "thumbwheel:dedup"
@@ -116,10 +117,10 @@ class RedisHistory(History):
         super().__init__(*arguments)
         self.shared = shared
 
-    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, GramSets, np.ndarray]:
+    def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
         """Sketch and link a batch; see `History.link`. Which rows were compared, the index alone knows."""
         names = self.shared.add(folded)
-        return sketch(folded, self.params), no_sets(len(folded)), self.shared.pairs(names) + base
+        return sketch(folded, self.params), self.shared.pairs(names) + base
 
 
 def open_shared(url: str | None, params: SketchParams, threshold: float) -> SharedIndex:

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.duplicates.folding import Documents, Folded, fold_documents, joined
+from stages.duplicates.folding import Documents, fold_documents
+from stages.duplicates.rows import Folded
 
 BATCH = 1 << 16
-"""Rows that are folded at a time."""
+"""Rows that are folded at a time, at most."""
 
 
 def fold_table(table: pa.Table, documents_of: Callable[[pa.Table], Documents]) -> Folded:
-    """Return the rows of a table folded, a batch at a time."""
-    batches = (table.slice(start, BATCH) for start in range(0, table.num_rows, BATCH))
-    return joined([some for batch in batches for some in fold_documents(documents_of(batch.combine_chunks()))])
+    """Return the rows of a table folded, a batch at a time; nothing is copied to make batches."""
+    return fold_documents([documents_of(pa.Table.from_batches([batch])) for batch in table.to_batches(BATCH)])
 
 
 def conversation_documents(table: pa.Table) -> Documents:
@@ -48,8 +48,7 @@ def text_documents(texts: pa.ChunkedArray) -> Documents:
 
 def messages(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array, pa.Array]:
     """Return of every message in a column of messages its row, its role and its text."""
-    lists = column.combine_chunks()
-    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+    lists = _whole(column)
     counts = as_numbers(pc.fill_null(pc.list_value_length(lists), 0))
     roles, texts = lists.flatten().flatten()
     rows = np.repeat(np.arange(len(lists)), counts)
@@ -97,9 +96,17 @@ def _buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.frombuffer(b" ", np.uint8)
     if not len(texts):
         return text, np.zeros(1, np.int64)
-    return text, np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    places = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return text[places[0] : places[-1]], places - places[0]
 
 
 def _column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
-    array = column.cast(kind).combine_chunks()
+    return _whole(column.cast(kind))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array; what is one already is not copied, as `combine_chunks` would."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    array = column.combine_chunks()
     return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array

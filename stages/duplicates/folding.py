@@ -5,23 +5,20 @@ A kernel folds what it can by the table of `stages.duplicates.alphabet`; the row
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from stages.duplicates.alphabet import GROWTH, LETTER, MARK, SEPARATOR, SINGLE, Alphabet, alphabet, ascii_alphabet
+from stages.duplicates.rows import NO_ROWS, Folded, fresh, joined, on_all_cores, row_ranges, running
+from stages.duplicates.vectors import HALF_LINE, LINE, ascii_words, beyond_ascii, bits_in, copy_lower, first_bit
 from stages.duplicates.words import END, PART, fold
 
-T = TypeVar("T")
-LOCAL = threading.local()
 SPACE, END_BYTE = ord(" "), ord(END)
-CHUNK = 4 << 20
-"""Bytes of text that one thread takes at a time."""
+ONE, EVERY_BIT = np.uint64(1), np.uint64(2**64 - 1)
 
 
 class Documents(NamedTuple):
@@ -41,99 +38,67 @@ class Documents(NamedTuple):
         return len(self.at) - 1
 
 
-class Folded(NamedTuple):
-    """Folded rows: row `d` is `data[at[d]:at[d + 1]]`."""
+def fold_documents(lots: Sequence[Documents]) -> Folded:
+    """Return lots of documents folded, one after another, on all cores.
 
-    data: np.ndarray
-    at: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.at) - 1
-
-    def row(self, index: int) -> bytes:
-        return self.data[self.at[index] : self.at[index + 1]].tobytes()
-
-
-def fold_documents(documents: Documents) -> list[Folded]:
-    """Return the documents folded, on all cores; they follow one another in the list."""
-    letters = alphabet() if documents.text.max(initial=0) > 127 else ascii_alphabet()
-    names = [f"{name}{PART}".encode("utf-8", "surrogatepass") for name in documents.names]
-    labels = np.frombuffer(b"".join(names), np.uint8)
-    label_at = np.cumsum([0, *map(len, names)], dtype=np.int64)
-
-    def some(first: int, last: int) -> Folded:
-        return _fold_some(documents, first, last, letters, labels, label_at)
-
-    sizes = np.concatenate(([0], np.cumsum(documents.ends - documents.begins)))[documents.at]
-    return over_rows(some, sizes)
-
-
-def over_rows(work: Callable[[int, int], T], sizes: np.ndarray) -> list[T]:
-    """Call `work(first, last)` for ranges of rows of about `CHUNK` bytes, on all cores; return the results in order.
-
-    `sizes` are running sums of the rows' bytes, one more than there are rows.
+    Each range of rows is folded into room of its own, and all is then moved together: copies would cost as much again.
     """
-    cuts = np.searchsorted(sizes, np.arange(sizes[0], sizes[-1], CHUNK))
-    bounds = [0, *np.unique(np.append(cuts[cuts > 0], len(sizes) - 1)).tolist()]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, bounds[:-1], bounds[1:]))
+    ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
+    rooms = [_room(*lot[:4], *lot.at[[first, last]], _labels(lot.names)[1]) + HALF_LINE for lot, first, last in ranges]
+    data = fresh((sum(rooms),), np.uint8)
+    some = np.split(data, np.cumsum(rooms))
+    letters = alphabet() if any(lot.text.max(initial=0) > 127 for lot in lots) else ascii_alphabet()
+
+    def fold_range(k: int) -> list[Folded]:
+        return _fold_range(*ranges[k], letters, some[k])
+
+    return _together(data, [*chain.from_iterable(on_all_cores(fold_range, range(len(ranges)))), NO_ROWS])
 
 
-def joined(some: Sequence[Folded]) -> Folded:
-    """Return folded rows one after the other."""
-    lengths = np.concatenate([np.zeros(1, np.int64), *(np.diff(folded.at) for folded in some)])
-    return Folded(np.concatenate([np.empty(0, np.uint8), *(f.data for f in some)]), np.cumsum(lengths))
+def _sizes(documents: Documents) -> np.ndarray:
+    """Return the running sums of the rows' bytes."""
+    return np.concatenate(([0], np.cumsum(documents.ends - documents.begins)))[documents.at]
 
 
-def joined_rows(folded: Folded, rows: np.ndarray) -> Folded:
-    """Return the rows whose numbers are in `rows`, in that order."""
-    at = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(folded.at[rows + 1] - folded.at[rows], out=at[1:])
-    some = Folded(np.empty(at[-1], np.uint8), at)
-    _copy_rows(folded.data, folded.at, rows, *some)
-    return some
+def _labels(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what stands before the words of each part, one after another, and where each begins."""
+    labels = [f"{name}{PART}".encode("utf-8", "surrogatepass") for name in names]
+    return np.frombuffer(b"".join(labels), np.uint8), np.cumsum([0, *map(len, labels)], dtype=np.int64)
 
 
-def equal_rows(a: Folded, left: np.ndarray, b: Folded, right: np.ndarray) -> np.ndarray:
-    """Return whether row `left[i]` of `a` equals row `right[i]` of `b`, byte for byte."""
-    same = np.zeros(len(left), np.bool_)
-    _equal_rows(*a, left, *b, right, same)
-    return same
-
-
-def _fold_some(
-    documents: Documents, first: int, last: int, letters: Alphabet, labels: np.ndarray, label_at: np.ndarray
-) -> Folded:
-    """Return rows `first` to `last` folded; one kernel call, then what the kernel left to the definition."""
-    pieces = slice(documents.at[first], documents.at[last])
-    text = int((documents.ends[pieces] - documents.begins[pieces]).sum())
-    label = int(np.diff(label_at)[documents.parts[pieces]].sum()) + (pieces.stop - pieces.start)
-    out = _scratch(GROWTH * text + label)
+def _fold_range(documents: Documents, first: int, last: int, letters: Alphabet, out: np.ndarray) -> list[Folded]:
+    """Return rows `first` to `last` folded into `out`; one kernel call, then what the kernel left to the definition."""
     at = np.zeros(last - first + 1, np.int64)
     left = np.zeros(last - first, np.bool_)
-    _fold_rows(*documents[:5], first, last, labels, label_at, *letters, out, at, left)
-    if left.any():
-        return _completed(documents, first, Folded(out, at), np.flatnonzero(left))
-    return Folded(out[: at[-1]].copy(), at)
+    _fold_rows(*documents[:5], first, last, *_labels(documents.names), *letters, out, at, left)
+    return _completed(documents, first, Folded(out, at), np.flatnonzero(left))
 
 
-def _scratch(size: int) -> np.ndarray:
-    """Return room that the thread's next call uses again: fresh memory costs more than folding the text."""
-    room: np.ndarray | None = getattr(LOCAL, "room", None)
-    if room is None or len(room) < size:
-        room = LOCAL.room = np.empty(max(size, GROWTH * CHUNK), np.uint8)
-    return room
+def _together(data: np.ndarray, some: Sequence[Folded]) -> Folded:
+    """Return folded rows one after another, moved to the front of `data`, in which they lie one after another.
+
+    A few may lie elsewhere: those that were left to the definition.
+    """
+    ends = np.cumsum([len(folded.data) for folded in some])
+    begins = np.append(0, ends[:-1])
+    places = np.array([folded.data.ctypes.data - data.ctypes.data for folded in some])
+    in_the_way = (places >= 0) & (places < begins)
+    if in_the_way.any():  # the definition made too much of a text
+        return joined(some)
+    for folded, begin, end in zip(some, begins.tolist(), ends.tolist(), strict=True):
+        data[begin:end] = folded.data
+    return Folded(data[: ends[-1]], running(some))
 
 
-def _completed(documents: Documents, first: int, folded: Folded, left: np.ndarray) -> Folded:
-    """Return `folded` with the rows in `left`, counted from `first`, put in as the definition folds them."""
+def _completed(documents: Documents, first: int, folded: Folded, left: np.ndarray) -> list[Folded]:
+    """Return `folded` in pieces, the rows in `left`, counted from `first`, as the definition folds them."""
     some, done = [], 0
     for row in left.tolist():
         some.append(_rows_of(folded, done, row))
         data = np.frombuffer(fold(row_parts(documents, first + row)), np.uint8)
         some.append(Folded(data, np.array([0, len(data)])))
         done = row + 1
-    return joined([*some, _rows_of(folded, done, len(folded))])
+    return [*some, _rows_of(folded, done, len(folded))]
 
 
 def _rows_of(folded: Folded, first: int, last: int) -> Folded:
@@ -159,30 +124,33 @@ def _decoded(data: bytes) -> str:
 
 
 @njit(cache=True, nogil=True)
-def _copy_rows(source: np.ndarray, source_at: np.ndarray, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:
-    for k in range(len(rows)):
-        begin = source_at[rows[k]]
-        out[at[k] : at[k + 1]] = source[begin : begin + at[k + 1] - at[k]]
+def _room(
+    text: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    parts: np.ndarray,
+    first: int,
+    last: int,
+    label_at: np.ndarray,
+) -> int:
+    """Return how many bytes the pieces `first` to `last` become, at most, by the table."""
+    room = 0
+    for piece in range(first, last):
+        length = ends[piece] - begins[piece]
+        strange = _count_beyond_ascii(text, begins[piece], ends[piece])
+        room += length + (GROWTH - 1) * strange + label_at[parts[piece] + 1] - label_at[parts[piece]] + 1
+    return room
 
 
 @njit(cache=True, nogil=True)
-def _equal_rows(
-    data: np.ndarray,
-    at: np.ndarray,
-    left: np.ndarray,
-    other: np.ndarray,
-    other_at: np.ndarray,
-    right: np.ndarray,
-    same: np.ndarray,
-) -> None:
-    for k in range(len(left)):
-        i, j = at[left[k]], other_at[right[k]]
-        length = at[left[k] + 1] - i
-        n = 0
-        if length == other_at[right[k] + 1] - j:
-            while n < length and data[i + n] == other[j + n]:
-                n += 1
-            same[k] = n == length
+def _count_beyond_ascii(text: np.ndarray, i: int, end: int) -> int:
+    count = 0
+    while i + LINE <= end:
+        count += bits_in(beyond_ascii(text, i))
+        i += LINE
+    for k in range(i, end):
+        count += text[k] > 0x7F
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -227,7 +195,8 @@ def _fold_rows(
             out[n] = END_BYTE
             n += 1
         left[row - first] = not whole
-        n = n if whole else at[row - first]
+        if not whole:
+            n = at[row - first] + _room(text, begins, ends, parts, pieces[row], pieces[row + 1], label_at)
         at[row - first + 1] = n
 
 
@@ -252,6 +221,14 @@ def _fold_piece(
     before = SEPARATOR
     rank = 0
     while i < end:
+        if text[i] < 0x80 and i + 2 * LINE <= len(text):
+            length = min(first_bit(beyond_ascii(text, i)), end - i)
+            runs = ascii_words(text, i) & (EVERY_BIT >> np.uint64(LINE - length))
+            n = _copy_words(text, i, runs, before == LETTER, n > start, n, out)
+            before = LETTER if runs >> np.uint64(length - 1) else SEPARATOR
+            rank = 0
+            i += length
+            continue
         if text[i] < 0x80:
             gap = before != LETTER
             while i < end and text[i] < 0x80:
@@ -282,6 +259,28 @@ def _fold_piece(
                 before = kind
             n = _put(out, n, letters[k] >> 2)
     return n, True
+
+
+@njit(cache=True, nogil=True)
+def _copy_words(
+    text: np.ndarray, i: int, runs: np.uint64, goes_on: bool, follows: bool, n: int, out: np.ndarray
+) -> int:
+    """Write the `runs` of letters, which are about `text[i:i + LINE]`, to `out[n:]`; return where they end there.
+
+    `goes_on` says that a letter stands before the line, `follows` that a word does. Up to `HALF_LINE` bytes more are
+    read and written than there are.
+    """
+    while runs:
+        begin = first_bit(runs)
+        length = first_bit(~(runs >> np.uint64(begin)))
+        out[n] = SPACE
+        n += follows & ((begin > 0) | (not goes_on))
+        for k in range(0, length, HALF_LINE):
+            copy_lower(text, i + begin + k, out, n + k)
+        n += length
+        runs &= runs + (ONE << np.uint64(begin))
+        follows = True
+    return n
 
 
 @njit(cache=True, nogil=True)

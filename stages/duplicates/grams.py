@@ -1,4 +1,4 @@
-"""The n-grams of folded rows as sorted sets of hashes, and the exact Jaccard similarity of two of them."""
+"""The n-grams of folded rows as sorted sets of hashes, and the marks by which most sets are told apart."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stages.duplicates.folding import Folded, over_rows
-from stages.duplicates.words import END, MIX, PART, SPREAD, WORD_PRIME
+from stages.duplicates.hashing import SPREAD_64, hashed, mixed
+from stages.duplicates.rows import Folded, fresh, over_rows
+from stages.duplicates.vectors import LINE, bits_in, ends_of_words, first_bit
+from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
-PRIME_64, SPREAD_64, MIX_64 = np.uint64(WORD_PRIME), np.uint64(SPREAD), np.uint64(MIX)
-SHIFT_3, SHIFT_29, SHIFT_32, SHIFT_33 = np.uint64(3), np.uint64(29), np.uint64(32), np.uint64(33)
+NOTHING, SHIFT_3 = np.uint64(0), np.uint64(3)
 ONE, LOW_3, LOW_6 = np.uint64(1), np.uint64(7), np.uint64(63)
-TWO, FOUR, SHIFT_56 = np.uint64(2), np.uint64(4), np.uint64(56)
-ODD_BITS, ODD_PAIRS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
-ODD_NIBBLES, EVERY_BYTE = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
-"""What counts the bits of a word (Warren, Hacker's Delight, 5-1)."""
+SPARE = 8
+"""Places for n-grams beyond those of a row, which whoever takes several at a time may fill."""
 MARKS = 8
 """Words of a row's marks: a line of the cache, and enough to tell most sets apart that share less than two thirds."""
 
@@ -30,6 +29,8 @@ class GramSets(NamedTuple):
     begins: np.ndarray
     sizes: np.ndarray
     """Of rows that were not asked for, 0."""
+    counts: np.ndarray
+    """How many n-grams each row has at most, shape (rows,), int32: repeats included, or the size where it is known."""
     marks: np.ndarray
     """For each row the buckets, of `64 * MARKS`, that its n-grams fall in, shape (rows, MARKS), uint64."""
 
@@ -38,25 +39,51 @@ class GramSets(NamedTuple):
         return rows[self.sizes[rows] == 0]
 
 
+class Bench(NamedTuple):
+    """What making one set after another takes."""
+
+    hashes: np.ndarray
+    grams: np.ndarray
+    starts: np.ndarray
+    used: np.ndarray
+    """How many places of the sets' `grams` are taken, shape (1,)."""
+
+
 def gram_sets(folded: Folded, rows: np.ndarray, words: int) -> GramSets:
     """Return the n-grams of the rows whose numbers are in `rows`, as sorted sets."""
     counts = np.zeros(len(rows) + 1, np.int64)
-    _count_grams(folded.data, folded.at, rows, words, counts)
+    _count_words(folded.data, folded.at, rows, counts)
     begins = np.cumsum(counts)
-    found = no_sets(len(folded))._replace(grams=np.empty(begins[-1], np.uint64))
-    found.begins[rows] = begins[:-1]
+    found = no_sets(len(folded))._replace(grams=fresh((begins[-1],), np.uint64))
+    longest = int(counts.max())
 
     def fill(first: int, last: int) -> None:
-        _fill_sets(folded.data, folded.at, rows, first, last, words, begins, found)
+        bench = bench_for(longest)
+        bench.used[0] = begins[first]
+        _fill_sets(folded.data, folded.at, rows, first, last, words, begins, bench, found)
 
     over_rows(fill, 8 * begins)
     return found
 
 
+def bench_for(longest: int) -> Bench:
+    """Return what making sets of rows of up to `longest` words takes."""
+    hashes, grams = np.empty((2, longest), np.uint64)
+    return Bench(hashes, grams, np.empty(2 * longest + 2, np.int32), np.zeros(1, int))
+
+
+def marked_rows(folded: Folded, words: int) -> GramSets:
+    """Return the marks and counts of all rows; none of their n-grams are held."""
+    found = no_sets(len(folded))
+    over_rows(lambda first, last: _mark_rows(folded.data, folded.at, first, last, words, found), folded.at)
+    return found
+
+
 def no_sets(rows: int) -> GramSets:
     """Return sets of which none is held yet."""
-    marks = np.zeros((rows, MARKS), np.uint64)
-    return GramSets(np.empty(0, np.uint64), np.zeros(rows, np.int64), np.zeros(rows, np.int32), marks)
+    marks = fresh((rows, MARKS), np.uint64)
+    sizes = np.zeros(rows, np.int32)
+    return GramSets(np.empty(0, np.uint64), np.zeros(rows, np.int64), sizes, sizes.copy(), marks)
 
 
 def picked_sets(folded: Folded, held: GramSets, rows: np.ndarray, words: int) -> GramSets:
@@ -64,7 +91,8 @@ def picked_sets(folded: Folded, held: GramSets, rows: np.ndarray, words: int) ->
     more = gram_sets(folded, held.missing(rows), words)
     sizes = held.sizes[rows] + more.sizes[rows]
     begins = np.cumsum(np.append(0, sizes.astype(np.int64)))
-    found = GramSets(np.empty(begins[-1], np.uint64), begins[:-1], sizes, held.marks[rows] | more.marks[rows])
+    marks = held.marks[rows] | more.marks[rows]
+    found = GramSets(np.empty(begins[-1], np.uint64), begins[:-1], sizes, sizes, marks)
     _copy_sets(held, more, rows, found)
     return found
 
@@ -76,74 +104,69 @@ def joined_sets(some: Sequence[GramSets]) -> GramSets:
     return GramSets(*map(np.concatenate, zip(*moved, strict=True)))
 
 
-def similarities(a: GramSets, left: np.ndarray, b: GramSets, right: np.ndarray) -> np.ndarray:
-    """Return the Jaccard similarity of row `left[i]` of `a` and row `right[i]` of `b`, float64."""
-    found = np.empty(len(left), np.float64)
-    _compare(a, left, b, right, found)
-    return found
-
-
 @njit(cache=True, nogil=True)
-def hashed_grams(data: np.ndarray, i: int, end: int, window: np.ndarray, power: np.uint64, out: np.ndarray) -> int:
+def hashed_grams(data: np.ndarray, i: int, end: int, words: int, hashes: np.ndarray, out: np.ndarray) -> int:
     """Write the hashed n-grams of the folded row `data[i:end]` into `out` and return how many; see `words`.
 
-    `window` holds the last words, as many as an n-gram has; `power` is the weight of the word that leaves it.
+    `hashes` and `out` have room for as many as the row has words.
     """
     n = 0
     while i < end:
-        name = np.uint64(0)
-        while data[i] != PART_BYTE:
-            name = (name ^ np.uint64(data[i])) * PRIME_64 + SPREAD_64
-            i += 1
-        name ^= name >> SHIFT_32
-        window[:] = 0
-        total = np.uint64(0)
-        words = 0
-        slot = 0
-        while data[i] != END_BYTE:
-            i += 1
-            word = np.uint64(0)
-            while data[i] != SPACE and data[i] != END_BYTE:
-                word = (word ^ np.uint64(data[i])) * PRIME_64 + SPREAD_64
-                i += 1
-            word ^= word >> SHIFT_32
-            total = total * SPREAD_64 + word - window[slot] * power
-            window[slot] = word
-            slot = slot + 1 if slot + 1 < len(window) else 0
-            words += 1
-            out[n] = mixed(total + name)
-            n += words >= len(window)
-        n += words < len(window)
-        i += 1
+        stop = i
+        while data[stop] != PART_BYTE:
+            stop += 1
+        name = hashed(data, i, stop - i, NOTHING)
+        i = stop + 1
+        line, ends = i, _ends(data, i)
+        count = 0
+        while data[stop] != END_BYTE:
+            while ends == NOTHING:
+                line += LINE
+                ends = _ends(data, line)
+            stop = line + first_bit(ends)
+            ends &= ends - ONE
+            hashes[count] = hashed(data, i, stop - i, NOTHING)
+            count += 1
+            i = stop + 1
+        length = min(words, count)
+        grams = count - length + 1
+        _chain(hashes, length, name, out[n : n + grams])
+        n += grams
     return n
 
 
 @njit(cache=True, nogil=True)
-def mixed(value: np.uint64) -> np.uint64:
-    value = (value ^ (value >> SHIFT_33)) * MIX_64
-    return value ^ (value >> SHIFT_29)
+def _chain(hashes: np.ndarray, length: int, name: np.uint64, out: np.ndarray) -> None:
+    """Write the hashes of runs of `length` words into `out`; word by word for all runs, which vectors can do."""
+    out[:] = 0
+    for k in range(length):
+        some = hashes[k : k + len(out)]
+        for j in range(len(out)):
+            out[j] = out[j] * SPREAD_64 + some[j]
+    for j in range(len(out)):
+        out[j] = mixed(out[j] + name)
 
 
 @njit(cache=True, nogil=True)
-def power_of(words: int) -> np.uint64:
-    power = np.uint64(1)
-    for _ in range(words):
-        power *= SPREAD_64
-    return power
+def _ends(data: np.ndarray, i: int) -> np.uint64:
+    """Return which of `data[i:i + LINE]` end a word, as bits; the data may end before."""
+    if i + LINE <= len(data):
+        return ends_of_words(data, i)
+    ends = NOTHING
+    for k in range(len(data) - i):
+        ends |= np.uint64((data[i + k] == SPACE) | (data[i + k] == END_BYTE)) << np.uint64(k)
+    return ends
 
 
 @njit(cache=True, nogil=True)
-def _count_grams(data: np.ndarray, at: np.ndarray, rows: np.ndarray, words: int, counts: np.ndarray) -> None:
-    """Write into `counts[k + 1]` how many n-grams row `rows[k]` has, repeats included."""
+def _count_words(data: np.ndarray, at: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> None:
+    """Write into `counts[k + 1]` how many words row `rows[k]` has."""
     for k in range(len(rows)):
-        length = 0
-        for i in range(at[rows[k]], at[rows[k] + 1]):
-            if data[i] == PART_BYTE:
-                length = 1
-            elif data[i] == SPACE:
-                length += 1
-            elif data[i] == END_BYTE:
-                counts[k + 1] += max(1, length - words + 1)
+        for line in range(at[rows[k]], at[rows[k] + 1], LINE):
+            ends = _ends(data, line)
+            if line + LINE > at[rows[k] + 1]:
+                ends &= (ONE << np.uint64(at[rows[k] + 1] - line)) - ONE
+            counts[k + 1] += bits_in(ends)
 
 
 @njit(cache=True, nogil=True)
@@ -155,19 +178,48 @@ def _fill_sets(
     last: int,
     words: int,
     begins: np.ndarray,
+    bench: Bench,
     found: GramSets,
 ) -> None:
     """Write the sorted sets of n-grams of the rows `rows[first:last]` to their places in `found`."""
-    window = np.zeros(words, np.uint64)
-    power = power_of(words)
-    most = np.max(begins[first + 1 : last + 1] - begins[first:last]) if last > first else 0
-    some, starts = np.empty(most + 1, np.uint64), np.empty(2 * most + 2, np.int32)
     for k in range(first, last):
-        row = rows[k]
-        count = hashed_grams(data, at[row], at[row + 1], window, power, some)
-        found.sizes[row] = _sorted_set(some[:count], starts, found.grams[begins[k] : begins[k + 1]])
-        for gram in some[:count]:
-            found.marks[row, gram & LOW_3] |= ONE << (gram >> SHIFT_3 & LOW_6)
+        bench.used[0] = begins[k]
+        make_set(data, at, rows[k], words, bench, found)
+        mark(found.grams[begins[k] : begins[k] + found.sizes[rows[k]]], found.marks[rows[k]])
+
+
+@njit(cache=True, nogil=True)
+def make_set(data: np.ndarray, at: np.ndarray, row: int, words: int, bench: Bench, sets: GramSets) -> None:
+    """Add the set of a row to `sets`, but for its marks."""
+    count = hashed_grams(data, at[row], at[row + 1], words, bench.hashes, bench.grams)
+    begin = bench.used[0]
+    size = _sorted_set(bench.grams[:count], bench.starts, sets.grams[begin : begin + count])
+    sets.begins[row], sets.sizes[row], sets.counts[row] = begin, size, size
+    bench.used[0] += size
+
+
+@njit(cache=True, nogil=True)
+def _mark_rows(data: np.ndarray, at: np.ndarray, first: int, last: int, words: int, found: GramSets) -> None:
+    hashes, grams = room_for(at, first, last)
+    for row in range(first, last):
+        found.counts[row] = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
+        mark(grams[: found.counts[row]], found.marks[row])
+
+
+@njit(cache=True, nogil=True)
+def room_for(at: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return room for the hashes of the words and of the n-grams of each of some rows, and some to spare."""
+    longest = 0
+    for row in range(first, last):
+        longest = max(longest, at[row + 1] - at[row])
+    return np.empty(longest, np.uint64), np.empty(longest + SPARE, np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def mark(grams: np.ndarray, marks: np.ndarray) -> None:
+    """Mark the buckets that n-grams fall in."""
+    for gram in grams:
+        marks[gram & LOW_3] |= ONE << (gram >> SHIFT_3 & LOW_6)
 
 
 @njit(cache=True, nogil=True)
@@ -213,40 +265,3 @@ def set_of(row: int, sets: GramSets) -> np.ndarray:
 def _copy_sets(held: GramSets, more: GramSets, rows: np.ndarray, found: GramSets) -> None:
     for k in range(len(rows)):
         set_of(k, found)[:] = set_of(rows[k], held if held.sizes[rows[k]] else more)
-
-
-@njit(cache=True, nogil=True)
-def common(a: np.ndarray, b: np.ndarray, enough: int) -> int:
-    """Return how many values two sorted sets share, or some smaller number once `enough` is out of reach."""
-    i, j, shared = 0, 0, 0
-    spare_a, spare_b = len(a) - enough, len(b) - enough
-    while i < len(a) and j < len(b) and i - shared <= spare_a and j - shared <= spare_b:
-        x, y = a[i], b[j]
-        shared += x == y
-        i += x <= y
-        j += y <= x
-    return shared
-
-
-@njit(cache=True, nogil=True)
-def apart(a: np.ndarray, b: np.ndarray) -> np.int64:
-    """Return how many values, at least, the set with marks `a` holds and that with marks `b` does not.
-
-    In a bucket that only one set has marked, it has a value that the other has not.
-    """
-    count = np.int64(0)
-    for k in range(MARKS):
-        rest = a[k] & ~b[k]
-        rest -= rest >> ONE & ODD_BITS
-        rest = (rest & ODD_PAIRS) + (rest >> TWO & ODD_PAIRS)
-        count += np.int64(((rest + (rest >> FOUR)) & ODD_NIBBLES) * EVERY_BYTE >> SHIFT_56)
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _compare(a: GramSets, left: np.ndarray, b: GramSets, right: np.ndarray, found: np.ndarray) -> None:
-    for k in range(len(left)):
-        mine, theirs = set_of(left[k], a), set_of(right[k], b)
-        shared = common(mine, theirs, 0)
-        union = len(mine) + len(theirs) - shared
-        found[k] = shared / union if union else 1.0

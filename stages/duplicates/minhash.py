@@ -10,11 +10,10 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.dedup_params import SketchParams
-from stages.duplicates.folding import Folded, over_rows
-from stages.duplicates.grams import PRIME_64, SHIFT_29, SPREAD_64, hashed_grams, mixed, power_of
+from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
+from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed, mixed
+from stages.duplicates.rows import Folded, fresh, over_rows
 
-BLOCK = 256
-"""Rows whose signatures are held at a time: few enough to stay in the cache."""
 LANES = 4
 """N-grams taken at a time by the innermost loop, so that permutations are read once for all of them."""
 
@@ -29,40 +28,29 @@ def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:
 def signatures(folded: Folded, params: SketchParams) -> np.ndarray:
     """Return the signature of every row, shape (rows, permutations), uint32."""
     factors, offsets = permutations(params)
-
-    def some(first: int, last: int) -> np.ndarray:
-        signed = np.empty((last - first, params.permutations), np.uint32)
-        _sign(folded.data, folded.at, first, params.words, factors, offsets, signed)
-        return signed
-
-    return np.concatenate(over_rows(some, folded.at))
+    signed = np.empty((len(folded), params.permutations), np.uint32)
+    over_rows(lambda a, b: _sign(folded.data, folded.at, a, b, params.words, factors, offsets, signed), folded.at)
+    return signed
 
 
-def band_keys(folded: Folded, params: SketchParams) -> np.ndarray:
-    """Return a hash of each band of every row's signature, shape (rows, bands), uint64."""
+def band_keys(folded: Folded, params: SketchParams) -> tuple[np.ndarray, GramSets]:
+    """Return a hash of each band of every row's signature, shape (rows, bands), uint64, and see `marked_rows`."""
     factors, offsets = permutations(params)
+    keys, sets = fresh((len(folded), params.bands), np.uint64), no_sets(len(folded))
 
-    def some(first: int, last: int) -> np.ndarray:
-        keys = np.empty((last - first, params.bands), np.uint64)
-        for start in range(0, len(keys), BLOCK):
-            block = keys[start : start + BLOCK]
-            signed = np.empty((len(block), params.permutations), np.uint32)
-            _sign(folded.data, folded.at, first + start, params.words, factors, offsets, signed)
-            _hash_bands(signed, params.rows, block)
-        return keys
+    def some(first: int, last: int) -> None:
+        _sketch(folded.data, folded.at, first, last, params.words, factors, offsets, params.rows, keys, sets)
 
-    return np.concatenate(over_rows(some, folded.at))
+    over_rows(some, folded.at)
+    return keys, sets
 
 
 def row_keys(folded: Folded, seed: int) -> np.ndarray:
     """Return a 64-bit hash of every row's bytes, shape (rows,), uint64."""
 
-    def some(first: int, last: int) -> np.ndarray:
-        keys = np.empty(last - first, np.uint64)
-        _hash_rows(folded.data, folded.at, first, np.uint64(seed), keys)
-        return keys
-
-    return np.concatenate(over_rows(some, folded.at))
+    keys = np.empty(len(folded), np.uint64)
+    over_rows(lambda a, b: _hash_rows(folded.data, folded.at, a, b, np.uint64(seed), keys), folded.at)
+    return keys
 
 
 @njit(cache=True, nogil=True)
@@ -100,45 +88,55 @@ def _sign(
     data: np.ndarray,
     at: np.ndarray,
     first: int,
+    last: int,
     words: int,
     factors: np.ndarray,
     offsets: np.ndarray,
     signed: np.ndarray,
 ) -> None:
-    """Write the signatures of the rows from `first` on into `signed`."""
-    window = np.zeros(words, np.uint64)
-    power = power_of(words)
-    grams = np.empty(1024, np.uint64)
-    for row in range(first, first + len(signed)):
-        if len(grams) < at[row + 1] - at[row] + LANES:
-            grams = np.empty(2 * (at[row + 1] - at[row]) + LANES, np.uint64)
-        count = hashed_grams(data, at[row], at[row + 1], window, power, grams)
-        _least(grams, count, factors, offsets, signed[row - first])
+    """Write the signatures of the rows `first` to `last` into `signed`."""
+    hashes, grams = room_for(at, first, last)
+    for row in range(first, last):
+        count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
+        _least(grams, count, factors, offsets, signed[row])
+
+
+@njit(cache=True, nogil=True)
+def _sketch(
+    data: np.ndarray,
+    at: np.ndarray,
+    first: int,
+    last: int,
+    words: int,
+    factors: np.ndarray,
+    offsets: np.ndarray,
+    band: int,
+    keys: np.ndarray,
+    sets: GramSets,
+) -> None:
+    """Write the band keys of the rows `first` to `last` into `keys`, their counts and marks into `sets`."""
+    hashes, grams = room_for(at, first, last)
+    least = np.empty(len(factors), np.uint32)
+    for row in range(first, last):
+        count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
+        sets.counts[row] = count
+        mark(grams[:count], sets.marks[row])
+        _least(grams, count, factors, offsets, least)
+        _hash_bands(least, band, keys[row])
 
 
 @njit(cache=True, nogil=True)
 def _hash_bands(signed: np.ndarray, band: int, keys: np.ndarray) -> None:
-    """Write a hash of each `band` values of every signature into `keys`."""
-    for row in range(len(keys)):
-        for b in range(keys.shape[1]):
-            key = np.uint64(b + 1)
-            for k in range(b * band, (b + 1) * band):
-                key = (key ^ np.uint64(signed[row, k])) * SPREAD_64
-                key ^= key >> SHIFT_29
-            keys[row, b] = key
+    """Write a hash of each `band` values of a signature into `keys`."""
+    for b in range(len(keys)):
+        key = np.uint64(b + 1)
+        for k in range(b * band, (b + 1) * band):
+            key = (key ^ np.uint64(signed[k])) * SPREAD_64
+            key ^= key >> SHIFT_29
+        keys[b] = key
 
 
 @njit(cache=True, nogil=True)
-def _hash_rows(data: np.ndarray, at: np.ndarray, first: int, seed: np.uint64, keys: np.ndarray) -> None:
-    for row in range(first, first + len(keys)):
-        key = mixed(seed + np.uint64(at[row + 1] - at[row]))
-        i = at[row]
-        while i + 8 <= at[row + 1]:
-            block = np.uint64(0)
-            for k in range(8):
-                block |= np.uint64(data[i + k]) << np.uint64(8 * k)
-            key = mixed((key ^ block) * SPREAD_64)
-            i += 8
-        for k in range(i, at[row + 1]):
-            key = (key ^ np.uint64(data[k])) * PRIME_64 + SPREAD_64
-        keys[row - first] = mixed(key)
+def _hash_rows(data: np.ndarray, at: np.ndarray, first: int, last: int, seed: np.uint64, keys: np.ndarray) -> None:
+    for row in range(first, last):
+        keys[row] = mixed(hashed(data, at[row], at[row + 1] - at[row], mixed(seed)))

@@ -48,13 +48,11 @@ def test_the_clusters_are_those_of_one_process() -> None:
 
 
 def clusters_in_process(rows: list[str]) -> np.ndarray:
-    from stages.duplicates.clusters import forest, link_within, roots, sketch, with_company
-    from stages.duplicates.grams import gram_sets
+    from stages.duplicates.clusters import forest, link_within, roots, sketch
 
     some = sketch(folded([[("", text)] for text in rows]), PARAMS.sketch)
-    sets = gram_sets(some.folded, with_company(some.keys, some.orders), PARAMS.words)
     parents = forest(len(rows), np.empty((0, 2), np.int64))
-    link_within(some, sets, 0, parents, PARAMS.threshold)
+    link_within(some, 0, parents, PARAMS.words, PARAMS.threshold)
     return roots(parents)
 
 

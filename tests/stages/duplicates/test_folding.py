@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.duplicates import folding
+from stages.duplicates import rows as ranges
 from stages.duplicates.alphabet import MARK, SEPARATOR, SINGLE, SIZE, alphabet
-from stages.duplicates.folding import Documents, fold_documents, joined, joined_rows, over_rows, row_parts
+from stages.duplicates.folding import Documents, fold_documents, row_parts
+from stages.duplicates.rows import Folded, joined_rows, only_rows, over_rows
 from stages.duplicates.words import fold
 
 SCRIPTS = st.text(
@@ -42,7 +43,7 @@ def documents(rows: Sequence[Sequence[tuple[str, str | bytes]]]) -> Documents:
 
 
 def by_kernel(some: Documents) -> list[bytes]:
-    folded = joined(fold_documents(some))
+    folded = fold_documents([some])
     return [folded.row(row) for row in range(len(folded))]
 
 
@@ -85,26 +86,41 @@ def test_a_row_of_ten_megabytes_is_one_row(text: str) -> None:
     assert rows[1] == fold([("a", text)])
 
 
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from(["\ufdfa", "\ufdfa \u0323x", "plain words", "é", "q\u0323"]), max_size=8))
+def test_rows_that_grow_beyond_their_room_push_nothing_aside(texts: list[str]) -> None:
+    some = documents([[("a", text * 30)] for text in texts])
+    assert by_kernel(some) == [fold(row_parts(some, row)) for row in range(len(texts))]
+
+
 @given(st.lists(SCRIPTS, max_size=12))
 def test_rows_are_the_same_in_whatever_chunks_they_are_folded(texts: list[str]) -> None:
     some = documents([[("a", text)] for text in texts])
     whole = by_kernel(some)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "CHUNK", 8)
+        patch.setattr(ranges, "CHUNK", 8)
         assert by_kernel(some) == whole
 
 
 @given(st.lists(st.integers(0, 50), max_size=20))
 def test_every_row_is_in_one_range(sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "CHUNK", 16)
-        ranges = over_rows(lambda a, b: list(range(a, b)), np.cumsum([0, *sizes]))
-    assert [row for some in ranges for row in some] == list(range(len(sizes)))
+        patch.setattr(ranges, "CHUNK", 16)
+        found = over_rows(lambda a, b: list(range(a, b)), np.cumsum([0, *sizes]))
+    assert [row for some in found for row in some] == list(range(len(sizes)))
+
+
+@given(st.lists(st.binary(max_size=5), max_size=8), st.data())
+def test_only_the_rows_asked_for_are_left(rows: list[bytes], data: st.DataObject) -> None:
+    left = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1))) if rows else [])
+    at = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    some = only_rows(Folded(np.frombuffer(b"".join(rows) or b" ", np.uint8).copy(), at), np.array(left, np.int64))
+    assert [some.row(i) for i in range(len(some))] == [rows[i] for i in left]
 
 
 @given(st.lists(st.binary(max_size=5), min_size=1, max_size=6), st.data())
 def test_picked_rows_are_those_asked_for_in_that_order(rows: list[bytes], data: st.DataObject) -> None:
     picked = data.draw(st.lists(st.integers(0, len(rows) - 1)))
     at = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    some = joined_rows(folding.Folded(np.frombuffer(b"".join(rows) or b" ", np.uint8), at), np.array(picked, np.int64))
+    some = joined_rows(Folded(np.frombuffer(b"".join(rows) or b" ", np.uint8), at), np.array(picked, np.int64))
     assert [some.row(i) for i in range(len(picked))] == [rows[i] for i in picked]

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.duplicates.grams import GramSets, apart, gram_sets, joined_sets, no_sets, picked_sets, set_of, similarities
+from stages.duplicates.grams import GramSets, gram_sets, joined_sets, marked_rows, no_sets, picked_sets, set_of
+from stages.duplicates.similarity import apart, may_be_similar, similarities
 from stages.duplicates.words import Parts, jaccard, shingles
 from tests.stages.duplicates.test_minhash import ROWS, folded
 
@@ -66,12 +67,24 @@ def test_marks_never_tell_more_values_apart_than_there_are(numbers: list[list[in
     sets = gram_sets(folded(rows), np.arange(len(rows)), 1)
     grams = [set(one) for one in as_sets(sets)]
     for i, mine in enumerate(grams):
-        assert apart(sets.marks[i], sets.marks[i]) == 0
+        assert apart(sets.marks, i, sets.marks, i) == 0
         for j, theirs in enumerate(grams):
-            assert apart(sets.marks[i], sets.marks[j]) <= len(mine - theirs)
+            assert apart(sets.marks, i, sets.marks, j) <= len(mine - theirs)
+
+
+@given(LONG, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_marks_and_counts_never_turn_away_what_is_similar(numbers: list[list[int]], threshold: float) -> None:
+    rows = [[("", " ".join(map(str, row)))] for row in numbers]
+    marked = marked_rows(folded(rows), 1)
+    counts, marks = marked.counts, marked.marks
+    grams = [shingles(parts, 1) for parts in rows]
+    for i in range(len(rows)):
+        for j in range(len(rows)):
+            similar = jaccard(grams[i], grams[j]) >= threshold
+            assert not similar or may_be_similar(counts, marks, i, counts, marks, j, threshold)
 
 
 def test_marks_tell_most_of_other_values_apart() -> None:
     rows = [[("", " ".join(f"{name}{n}" for n in range(200)))] for name in ("a", "b")]
     sets = gram_sets(folded(rows), np.arange(2), 1)
-    assert apart(sets.marks[0], sets.marks[1]) > 100
+    assert apart(sets.marks, 0, sets.marks, 1) > 100

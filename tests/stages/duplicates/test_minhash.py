@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.duplicates.clusters import forest, link_within, roots, sketch, with_company
+from stages.duplicates.bands import sorted_bands
+from stages.duplicates.clusters import forest, link_within, roots, sketch
 from stages.duplicates.dedup_params import SketchParams
-from stages.duplicates.folding import Folded
-from stages.duplicates.grams import gram_sets
 from stages.duplicates.minhash import band_keys, row_keys, signatures
+from stages.duplicates.rows import Folded
 from stages.duplicates.words import Parts, fold, jaccard, shingles
 
 PARAMS = SketchParams(words=5, permutations=128, bands=25, rows=5, seed=1)
@@ -49,11 +49,21 @@ def low_half(gram: bytes) -> int:
 
 @given(ROWS)
 def test_band_keys_are_equal_where_and_only_where_the_bands_are(rows: list[Parts]) -> None:
-    signed, keys = signatures(folded(rows), PARAMS), band_keys(folded(rows), PARAMS)
+    signed, keys = signatures(folded(rows), PARAMS), band_keys(folded(rows), PARAMS)[0]
     bands = signed[:, :125].reshape(len(rows), 25, 5)
     for i in range(len(rows)):
         for j in range(i):
             assert ((keys[i] == keys[j]) == (bands[i] == bands[j]).all(axis=1)).all()
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=2), max_size=300), st.integers(0, 60))
+def test_bands_are_sorted_and_rows_of_one_key_stay_in_order(numbers: list[list[int]], shift: int) -> None:
+    keys = np.array(numbers, np.uint64).reshape(-1, 2) << np.uint64(shift)
+    bands = sorted_bands(keys)
+    for band in range(2):
+        order = np.argsort(keys[:, band], kind="stable")
+        assert bands.rows[band].tolist() == order.tolist()
+        assert bands.keys[band].tolist() == keys[order, band].tolist()
 
 
 @given(st.lists(st.binary(max_size=20), max_size=8), st.integers(0, 2**63))
@@ -70,8 +80,7 @@ def test_clusters_are_the_components_of_all_similar_candidates(texts: list[str],
     params = PARAMS.model_copy(update={"words": 2})
     some = sketch(folded(rows), params)
     parents = forest(len(rows), np.empty((0, 2), np.int64))
-    sets = gram_sets(some.folded, with_company(some.keys, some.orders), 2)
-    edges = link_within(some, sets, 0, parents, threshold)
+    _, edges = link_within(some, 0, parents, 2, threshold)
     grams = [shingles(parts, 2) for parts in rows]
     pairs = [
         (i, j)

@@ -1,0 +1,136 @@
+"""Many bytes at a time for kernels: LLVM's vectors, which become the widest instructions that the processor has.
+
+A kernel that loops over bytes pays for a wrong guess at nearly every end of a word; one that asks for the ends in the
+next `LINE` bytes at once pays hardly any. Nothing here checks bounds: the caller sees to it that the bytes are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import raw_memmove
+from numba.extending import intrinsic
+
+from stages.duplicates.words import END
+
+LINE = 64
+"""Bytes that are looked at together; bit k of an answer is about the k-th of them."""
+HALF_LINE = 16
+"""Bytes that `copy_lower` copies."""
+BYTE, BIT = ir.IntType(8), ir.IntType(64)
+
+Builder = Any
+Question = Callable[[Builder, Any], Any]
+
+
+@intrinsic
+def ascii_words(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` are ASCII letters or digits."""
+    return _answer(text, _alphanumeric)
+
+
+@intrinsic
+def beyond_ascii(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` are no ASCII."""
+    return _answer(text, lambda builder, line: builder.icmp_signed("<", line, _every(0)))
+
+
+@intrinsic
+def ends_of_words(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of the folded `data[i:i + LINE]` end a word."""
+
+    def either(builder: Builder, line: Any) -> Any:
+        return builder.or_(*(builder.icmp_unsigned("==", line, _every(ord(end))) for end in (" ", END)))
+
+    return _answer(data, either)
+
+
+def _answer(text: Any, question: Question) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], arguments, LINE)
+        return builder.bitcast(question(builder, builder.load(place, align=1)), BIT)
+
+    return types.uint64(text, types.intp), generate
+
+
+def _alphanumeric(builder: Builder, line: Any) -> Any:
+    letter = builder.sub(builder.or_(line, _every(0x20)), _every(ord("a")))
+    digit = builder.sub(line, _every(ord("0")))
+    return builder.or_(
+        builder.icmp_unsigned("<", letter, _every(26)),
+        builder.icmp_unsigned("<", digit, _every(10)),
+    )
+
+
+@intrinsic
+def copy_lower(_: Any, text: Any, i: Any, out: Any, n: Any) -> Any:
+    """Copy `text[i:i + HALF_LINE]` to `out[n:]`, ASCII letters in lower case."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        source = _pointer(context, builder, signature.args[0], arguments[:2], HALF_LINE)
+        target = _pointer(context, builder, signature.args[2], arguments[2:], HALF_LINE)
+        some = builder.load(source, align=1)
+        upper = builder.icmp_unsigned("<", builder.sub(some, _every(ord("A"), HALF_LINE)), _every(26, HALF_LINE))
+        case = builder.select(upper, _every(0x20, HALF_LINE), _every(0, HALF_LINE))
+        builder.store(builder.or_(some, case), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(text, types.intp, out, types.intp), generate
+
+
+@intrinsic
+def move_bytes(_: Any, data: Any, i: Any, out: Any, n: Any, count: Any) -> Any:
+    """Copy `data[i:i + count]` to `out[n:]`; the two may overlap."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        source = _pointer(context, builder, signature.args[0], arguments[:2], 1)
+        target = _pointer(context, builder, signature.args[2], arguments[2:4], 1)
+        raw_memmove(builder, target, source, arguments[4], 1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.intp, out, types.intp, types.intp), generate
+
+
+@intrinsic
+def eight_bytes(_: Any, data: Any, i: Any) -> Any:
+    """Return `data[i:i + 8]` as uint64, the first byte the lowest."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], arguments, 8)
+        return builder.load(builder.bitcast(pointer, BIT.as_pointer()), align=1)
+
+    return types.uint64(data, types.intp), generate
+
+
+@intrinsic
+def first_bit(_: Any, bits: Any) -> Any:
+    """Return the place of the lowest bit of a uint64 that is set, 64 where none is."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.intp(types.uint64), generate
+
+
+@intrinsic
+def bits_in(_: Any, bits: Any) -> Any:
+    """Return how many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.intp(types.uint64), generate
+
+
+def _pointer(context: Any, builder: Builder, kind: Any, place: Sequence[Any], count: int) -> Any:
+    """Return the pointer to `count` bytes of an array of a kind; `place` is the array and an index."""
+    array, index = place
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), ir.VectorType(BYTE, count).as_pointer())
+
+
+def _every(byte: int, count: int = LINE) -> Any:
+    return ir.Constant(ir.VectorType(BYTE, count), [byte] * count)
