@@ -84,7 +84,7 @@ class Taken(NamedTuple):
         """Yield the unit's rows of one table."""
         path = self.folder / f"{table}.arrow"
         if path.exists():
-            with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
                 yield from reader
 
 
