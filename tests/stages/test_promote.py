@@ -27,6 +27,7 @@ def judged(workspace: Path, weights: str, outcome: str = "pass") -> str:
     bundle = bundle_hash(workspace / "models" / "served")
     write_json(settings().reports / "gate.json", {"outcome": outcome, "bundle": bundle})
     (settings().reports / "dossier.html").write_text("dossier")
+    (settings().reports / "model_card.md").write_text("# Model card")
     register.main()
     version = json.loads((settings().pins / "register.json").read_text())["facts"]["version"]
     facts = {"version": version, "bundle": bundle, "bento": f"b:{weights}", "bento_model": f"m:{weights}"}

@@ -33,7 +33,8 @@ elif name in ("register", "package"):
     bundle = bundle_hash(Path("models/served"))
     gate = json.loads(Path("data/reports/gate.json").read_text())
     facts = {"version": int(bundle[:4], 16), "bundle": bundle, "outcome": gate["outcome"]}
+    tracked = {"run_id": "toy", "experiment": "0"}
     bento = {"bento": f"toy:{bundle[:8]}", "bento_model": f"toy:{bundle[:8]}", "path": "models/served"}
-    write_pin(Pin(stage=name, facts=facts if name == "register" else facts | bento))
+    write_pin(Pin(stage=name, facts=facts | (tracked if name == "register" else bento)))
 else:
     write_pin(Pin(stage=name, facts={"mark": mark}))
