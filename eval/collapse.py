@@ -7,12 +7,12 @@ that repeats one sentence, or refuses everything, still ranks pairs. So what it 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from eval.refusals import is_refusal
+from thumbwheel.circles import repeated
 from thumbwheel.params import Params
 
 GRAM = 4
@@ -61,16 +61,9 @@ def vitals(kl: float, chosen: float, replies: Sequence[Sequence[int]], texts: Se
         chosen=chosen,
         length=tokens / len(replies),
         distinct=len(set(pairs)) / len(pairs) if pairs else 0.0,
-        repetition=sum(map(repeated, replies)) / tokens if tokens else 0.0,
+        repetition=sum(repeated(reply, GRAM) for reply in replies) / tokens if tokens else 0.0,
         refusals=sum(map(is_refusal, texts)) / len(texts),
     )
-
-
-def repeated(reply: Sequence[int]) -> int:
-    """Return how many tokens of a reply stand in a run of `GRAM` that comes more than once."""
-    grams = [tuple(reply[i : i + GRAM]) for i in range(len(reply) - GRAM + 1)]
-    counts = Counter(grams)
-    return len({i + j for i, gram in enumerate(grams) if counts[gram] > 1 for j in range(GRAM)})
 
 
 def collapse(now: Vitals, reference: Vitals, limits: CollapseLimits) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+
+from thumbwheel.circles import repeated
 
 MARKS = re.compile(
     r"<\|(?:im_start|im_end|endoftext|system|user|assistant|eot_id|start_header_id)\|>|\[/?INST\]|<</?SYS>>|"
@@ -25,7 +26,4 @@ def goes_in_circles(reply: str) -> bool:
     words = re.findall(r"\w+", reply.casefold())
     if len(words) < ENOUGH:
         return False
-    grams = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
-    counts = Counter(grams)
-    again = {i + j for i, gram in enumerate(grams) if counts[gram] > 1 for j in range(GRAM)}
-    return len(again) > MOST * len(words)
+    return repeated(words, GRAM) > MOST * len(words)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving import metrics
 from serving.retrieval.sources import Source, words_of
+from thumbwheel.circles import repeated
 
 if TYPE_CHECKING:
     from serving.draft import Draft
@@ -41,12 +41,7 @@ class Pace:
 def repetition(text: str) -> float:
     """Return the share of a text's words that stand in a run of `RUN` which comes more than once."""
     words = text.split()
-    runs = list(zip(*(words[place:] for place in range(RUN)), strict=False))
-    counts = Counter(runs)
-    if len(counts) == len(runs):
-        return 0.0
-    again = {place + offset for place, run in enumerate(runs) if counts[run] > 1 for offset in range(RUN)}
-    return len(again) / len(words)
+    return repeated(words, RUN) / len(words) if words else 0.0
 
 
 def groundedness(text: str, sources: Sequence[Source]) -> float | None:

@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from eval.collapse import GRAM, CollapseLimits, Vitals, collapse, repeated, vitals
+from eval.collapse import CollapseLimits, Vitals, collapse, vitals
 
 LIMITS = CollapseLimits(
     max_kl=2.0, max_lost=0.5, length=(0.3, 3.0), min_distinct=0.5, max_repetition=0.4, max_refusals=0.6
@@ -49,11 +47,3 @@ def test_a_model_that_says_nothing_is_measured_and_has_collapsed() -> None:
     silent = vitals(0.0, -2.0, [[], []], ["", ""])
     assert silent.length == 0
     assert "0.00 times as long" in str(collapse(silent, WELL, LIMITS))
-
-
-@given(st.lists(st.integers(0, 2), max_size=30))
-def test_repeated_tokens_are_those_that_a_slow_count_finds(reply: list[int]) -> None:
-    runs = [tuple(reply[i : i + GRAM]) for i in range(len(reply) - GRAM + 1)]
-    slow = sum(any(runs.count(runs[j]) > 1 for j in range(max(0, i - GRAM + 1), min(i + 1, len(runs))))
-               for i in range(len(reply)))  # fmt: skip
-    assert repeated(reply) == slow

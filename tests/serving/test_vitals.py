@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from eval.collapse import repeated
 from serving.vitals import Pace, groundedness, repetition
-
-WORDS = st.lists(st.sampled_from("abcd"), max_size=40)
-
-
-@given(words=WORDS)
-def test_repetition_is_what_a_model_under_training_is_held_to(words: list[str]) -> None:
-    share = repeated([ord(word) for word in words]) / len(words) if words else 0.0
-    assert repetition(" ".join(words)) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
