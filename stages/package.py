@@ -37,8 +37,8 @@ INDEX_FOLDER = "index"
 """Folders inside the BentoML models, apart from BentoML's own file, so that their hashes stay their own."""
 SERVICE = "serving.chat:Chat"
 MODULES = (
-    *("__init__", "agreement", "arms", "bundle", "command", "embedding", "encoder", "engine", "errors", "folders"),
-    *("grounding", "knowledge", "ledger", "outbox", "params", "records", "reviews", "secret", "settings"),
+    *("__init__", "agreement", "arms", "bundle", "circles", "command", "embedding", "encoder", "engine", "errors"),
+    *("folders", "grounding", "knowledge", "ledger", "outbox", "params", "records", "reviews", "secret", "settings"),
 )
 CODE = (
     "serving",
