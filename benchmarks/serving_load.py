@@ -44,6 +44,12 @@ class Load:
     max_tokens: int = 64
     words: int = 0
     """Words set before each question."""
+    shared: int = 0
+    """Words of a system message, the same for all."""
+    varied: bool = False
+    """Whether `words` and `max_tokens` are means of a log-normal spread with a sigma of a half."""
+    exact: bool = False
+    """Whether vLLM is told to write `max_tokens` tokens whatever they are."""
 
 
 @dataclass
@@ -96,10 +102,14 @@ async def _at_a_rate(session: aiohttp.ClientSession, load: Load, timings: Timing
 
 
 async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, number: int) -> None:
+    draw = random.Random(number)
+    words, most = (draw_around(draw, mean) if load.varied else mean for mean in (load.words, load.max_tokens))
+    system = [{"role": "system", "content": " ".join(f"rule{place}" for place in range(load.shared))}]
     body = {
-        "messages": [{"role": "user", "content": question(number, load.words)}],
+        "messages": [*(system if load.shared else []), {"role": "user", "content": question(number, words)}],
         "stream": load.stream,
-        "max_tokens": load.max_tokens,
+        "max_tokens": most,
+        **({"ignore_eos": True, "skip_special_tokens": False} if load.exact else {}),
         "user": f"user-{number % 97}",
         **({"stream_options": {"include_usage": True}} if load.stream else {}),
     }
@@ -121,6 +131,11 @@ async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, num
     timings.whole.append(ended - began)
     if used := USED.search(last):
         timings.tokens.append((int(used[1]), int(used[2])))
+
+
+def draw_around(draw: random.Random, mean: float) -> int:
+    """Return a length around a mean: log-normal, with a standard deviation of a half; at least 1."""
+    return max(1, round(draw.lognormvariate(0, 0.5) * mean / 1.1331))
 
 
 def question(number: int, words: int) -> str:
