@@ -1,18 +1,14 @@
 """How many engines, pods and nodes a rate of requests takes, and what they cost, with the arithmetic shown.
 
     python -m benchmarks.capacity            # the page that benchmarks/capacity.md holds
-    python -m benchmarks.capacity --check    # the engine's model against vLLM on this machine, after make run
 
-What is measured and what is assumed stands in benchmarks/capacity.yaml.
+What is measured and what is assumed stands in benchmarks/capacity.yaml; `python -m benchmarks.engine` holds the
+engine's model to vLLM.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
-import tempfile
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.engine_model import Engine, Traffic, first_token_ms, most_a_second
-from benchmarks.measure import ROOT, machine, markdown
+from benchmarks.engine_model import Engine, Traffic, most_a_second
+from benchmarks.measure import markdown
 
 FIGURES = Path(__file__).with_suffix(".yaml")
 RATES = (5_000, 300_000)
@@ -29,23 +25,19 @@ HOURS = 730
 """Of a month."""
 SOURCES = (
     "By `python -m benchmarks.capacity`. The chat's figures were measured; the engine's are those of a model of 8 "
-    "billion weights in FP8 on one H100 by the bandwidth and arithmetic that it is sold with, for no GPU was there. "
+    "billion weights in FP8 on one H100 by the bandwidth and arithmetic that it is sold with: "
+    "`python -m benchmarks.engine` measures them, and was not run on a GPU yet. "
     "Change [capacity.yaml](capacity.yaml) to yours and run it again."
 )
 CELLS = (
     "At 300,000 requests a second this is no longer one cluster: split it by users into cells of the first column's "
     "size, each with stores of its own; nothing is shared between users but weights, documents and keys."
 )
-PROMPT_WORDS = 400
-"""Of the long prompt by which the check measures what a prompt's token takes."""
 
 Figures = Mapping[str, Any]
 
 
 def main() -> None:
-    if "--check" in sys.argv[1:]:
-        print(machine(), *checked(), sep="\n")
-        return
     figures = yaml.safe_load(FIGURES.read_text())
     print("\n".join(page(figures["measured"], figures["assumed"])))
 
@@ -138,52 +130,6 @@ def needs(rate: int, carried: float, measured: Figures, assumed: Figures) -> dic
         "dollars a million requests": ("at the peak all the hour", f"{hourly / rate / 3600 * 1e6:,.0f}"),
         "dollars a month": (f"{HOURS} hours, as large at night", f"{hourly * HOURS:,.0f}"),
     }
-
-
-def checked() -> list[str]:
-    """Measure an engine's three costs with vLLM here, load it at half of what its model carries; return the lines."""
-    from benchmarks.serving import base
-    from thumbwheel.engine import running_engine
-
-    with tempfile.TemporaryDirectory() as folder, running_engine(base(), "model", 2048, Path(folder) / "log") as url:
-
-        def loaded(seconds: float, **more: Any) -> dict[str, float]:
-            asked = {
-                "url": f"{url}/chat/completions",
-                "model": "model",
-                "stream": True,
-                "max_tokens": 32,
-                "seconds": seconds,
-            }
-            command = [sys.executable, "-m", "benchmarks.serving_load", json.dumps({**asked, **more})]
-            return dict(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout))
-
-        loaded(10, streams=4)
-        one, eight, long = loaded(15, streams=1), loaded(15, streams=8), loaded(15, streams=1, words=PROMPT_WORDS)
-        token = (long["first_p50"] - one["first_p50"]) / (long["prompt"] - one["prompt"])
-        stream = max(0.0, (_pause(eight) - _pause(one)) / 7 - token)
-        engine = Engine(max(0.1, _pause(one) - token - stream), token, stream, 2048, 32)
-        traffic = Traffic(one["prompt"], one["reply"])
-        rate = most_a_second(engine, traffic, 1000, 60) / 2
-        real = loaded(60, rate=rate)
-    taken = sorted(first_token_ms(engine, traffic, rate, 600))
-    said = [taken[len(taken) // 2], taken[int(0.99 * len(taken))]]
-    costs = f"a step takes {engine.step:.1f} ms, a token {engine.token:.2f}, an answer {engine.stream:.2f}"
-    return [
-        f"{costs}; {rate:.1f} requests a second",
-        markdown(
-            ["first token, ms", "median", "99th percentile"],
-            [
-                ["by the model", *(f"{one:.0f}" for one in said)],
-                ["by vLLM", *(f"{real[f'first_{name}']:.0f}" for name in ("p50", "p99"))],
-            ],
-        ),
-    ]
-
-
-def _pause(said: Mapping[str, float]) -> float:
-    """Return the milliseconds between two words of an answer."""
-    return (said["whole_p50"] - said["first_p50"]) / (said["reply"] - 1)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ class Asked:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--make"]:
+        make(sys.argv[2], Path(sys.argv[3]))
+        return
     print(machine(), flush=True)
     gpu = settings().accelerator == "cuda"
     asked, formats = (on_a_gpu(), sys.argv[1:] or ["w8a8"]) if gpu else (on_the_cpu(), ["bf16"])
@@ -94,9 +97,14 @@ def on_a_gpu() -> Asked:
 
 
 def random_bundle(folder: Path, name: str) -> Path:
-    """Return a bundle of a format as `quantize` writes it, of a model with random weights that is made on first use."""
-    models = folder / "models"
-    base = models / "base"
+    """Return a bundle of a format, made in a process of its own, which takes the GPU's memory with it when it ends."""
+    subprocess.run([sys.executable, "-m", "benchmarks.engine", "--make", name, str(folder)], cwd=ROOT, check=True)
+    return folder / "models" / "served"
+
+
+def make(name: str, folder: Path) -> None:
+    """Make a bundle as `quantize` does, of a model with random weights that is made on first use."""
+    base = folder / "models" / "base"
     if not base.exists():
         base.mkdir(parents=True)
         shape = load_recipe("8b-lora").model
@@ -104,9 +112,8 @@ def random_bundle(folder: Path, name: str) -> Path:
         name_all_tokens(base / "tokenizer.json", shape.vocabulary)
     began = time.monotonic()
     params = load_params("quantize", QuantizeParams).model_copy(update={"format": name, "calibration_rows": 0})
-    facts = quantize.build(models, [], params)
+    facts = quantize.build(base.parent, [], params)
     print(f"{name}: {facts['bytes_after'] / 1e9:.2f} GB, made in {time.monotonic() - began:.0f} s", flush=True)
-    return models / "served"
 
 
 def name_all_tokens(path: Path, size: int) -> None:

@@ -2,7 +2,7 @@
 
 A step writes one token of every running answer and reads, within its budget, prompts that wait, cut where need be; it
 takes the time of the weights and of the running answers' keys and values to be read, and that of its tokens to be
-reckoned. That is how vLLM schedules (chunked prefill); `benchmarks.capacity --check` holds it to vLLM.
+reckoned. That is how vLLM schedules (chunked prefill); `benchmarks.engine` holds it to vLLM.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ configurations, and the sharded ones with fewer layers, for they keep 16 bytes a
 
 Each row is a process of its own, and its figures are added to FILE as a line of JSON. All examples are as long as
 `length`, but packed ones, of which several fill a row. The time is that of the steps, the first left out, estimated for
-the hardware of the recipe. Memory is the device's, on a GPU with what CUDA itself takes; `host` is the process's.
+the hardware of the recipe. Memory is the process's; on a GPU the most that torch and CUDA held of the device, and in
+FILE how much of that was in use, for torch gives back what it holds only where it must. `host` is the process's.
 Model-FLOPs utilisation leaves out what is computed again; its whole is the speed of a product of two large bfloat16
 matrices just before.
 """
@@ -190,6 +191,7 @@ def measure(case: Case, base: Path) -> dict[str, float]:
         tokens=STEPS * case.batch * case.length * replies,
         checkpointing=settings().accelerator != "cpu",
         watched=False,
+        packed=case.packed,
     )
     fastest, (took, seen) = speed(), steps(case, params, base)
     job = replace(job, tokens=seen or job.tokens)
@@ -197,7 +199,7 @@ def measure(case: Case, base: Path) -> dict[str, float]:
     done = operations(shape(case), replace(job, checkpointing=False)) * job.tokens
     return {
         "gib": wanted.gib,
-        "peak": peak(),
+        **memory(),
         "seconds": wanted.seconds or 0.0,
         "took": took,
         "tokens_per_second": job.tokens / took,
@@ -281,15 +283,16 @@ def speed() -> float:
     return max(found)
 
 
-def peak() -> float:
-    """Return the most memory that was held, GiB; on a GPU what torch reserved, and what CUDA holds besides."""
+def memory() -> dict[str, float]:
+    """Return the most memory that was held, GiB; on a GPU by torch and CUDA, and how much of it was in use."""
     import torch
 
-    if settings().accelerator == "cuda":
-        free, total = torch.cuda.mem_get_info()
-        besides = total - free - torch.cuda.memory_reserved()
-        return float(torch.cuda.max_memory_reserved() + besides) / GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    if settings().accelerator == "cpu":
+        return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB}
+    free, total = torch.cuda.mem_get_info()
+    besides = total - free - torch.cuda.memory_reserved()
+    held, used = torch.cuda.max_memory_reserved() + besides, torch.cuda.max_memory_allocated() + besides
+    return {"peak": held / GIB, "in_use": used / GIB}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ RUNTIME_GIB = 1.2
 """Python, torch and its libraries, measured on the CPU; a CUDA context is of that order."""
 LOGIT_BYTES = 12
 """Of a token and vocabulary entry: logits in 16 and 32 bits, and the gradient of each."""
+PACKED = 1.8
+"""How much longer a token takes on a GPU where conversations share a row: attention then reads a mask that keeps them
+apart, and cannot be torch's fast one. Measured on an H200 (`benchmarks.training_estimate`)."""
 SHARDED = ("fsdp2", "zero3", "zero3_offload")
 
 
@@ -91,6 +94,7 @@ class Job:
     tokens: int
     checkpointing: bool
     watched: bool
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,8 @@ def seconds(shape: Shape, job: Job, hardware: Hardware) -> float:
     """Return how long all tokens take on all devices together."""
     done = operations(shape, job) * job.tokens
     used = job.launch.processes if job.launch is not None else 1
-    return done / (hardware.tflops * 1e12 * hardware.efficiency * min(used, hardware.devices))
+    masked = PACKED if job.packed and job.checkpointing else 1.0
+    return masked * done / (hardware.tflops * 1e12 * hardware.efficiency * min(used, hardware.devices))
 
 
 def operations(shape: Shape, job: Job) -> float:

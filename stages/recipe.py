@@ -158,6 +158,7 @@ def job_of(stage: Trained, params: SftParams | DpoParams | KtoParams, recipe: Re
         tokens=o.steps * o.batch * o.accumulation * tokens * replies,
         checkpointing=settings().accelerator != "cpu" or recipe.hardware.devices > 1 or recipe.hardware.tflops > 10,
         watched=params.sentinel is not None,
+        packed=packed,
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages import adapters, training
 from stages.adapters import LoraParams
-from stages.estimate import Hardware, Job, Shape, estimate, operations, shape_of, weight_bytes
+from stages.estimate import PACKED, Hardware, Job, Shape, estimate, operations, shape_of, weight_bytes
 from stages.launch import LaunchParams
 from tests.fakes import tiny_model
 
@@ -98,3 +98,10 @@ def test_more_tokens_never_take_less(length: int, batch: int) -> None:
 def test_eight_devices_are_eight_times_as_fast_where_eight_are_used() -> None:
     alone = estimate(LLAMA_8B, JOB, H100).seconds or 0
     assert estimate(LLAMA_8B, replace(JOB, launch=EIGHT), H100).seconds == pytest.approx(alone / 8)
+
+
+def test_rows_that_conversations_share_take_longer_where_attention_must_keep_them_apart() -> None:
+    plain, packed = (estimate(LLAMA_8B, replace(JOB, packed=shared), H100).seconds for shared in (False, True))
+    assert plain is not None and packed == pytest.approx(PACKED * plain)
+    here = [estimate(LLAMA_8B, replace(JOB, packed=one, checkpointing=False), H100).seconds for one in (False, True)]
+    assert here[0] == here[1]
