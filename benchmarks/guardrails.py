@@ -21,6 +21,8 @@ from benchmarks.pii import wilson
 from benchmarks.public_data import AbsentDataError
 from serving.guard.guard import Guard
 from serving.guard.moderation import broken_rule
+from serving.guard.reply import in_sentences
+from serving.guard.sentences import Sentences
 from serving.guard.spotlight import PIECE, Spotlight
 from serving.guard.window import Window
 from serving.options import SHIPPED, load_options
@@ -30,6 +32,7 @@ OPTIONS = load_options(SHIPPED).guard
 GUARD = Guard(OPTIONS)
 SAMPLE = 3000
 """At most so many texts of a set, spread evenly."""
+REPLY_HEADING = ("texts", "stopped of the labelled", "of the others", "of those by first words alone")
 INJECTION_HEADING = ("documents", "orders found", "cases freed of it", "sentences wrongly", "documents wrongly")
 TOKEN = 4
 """Characters of a piece of the stream."""
@@ -84,20 +87,30 @@ def _auc_row(name: str, head: str, positive: Sequence[float], negative: Sequence
 
 
 def reply_rows(labelled: Sequence[LabelledTexts]) -> list[list[str]]:
-    """Return how many replies or texts the output layer would stop, sentence by sentence, by label."""
-    output = OPTIONS.output
-    assert output is not None
-    thresholds = output.classifier.model_dump() if output.classifier else {}
+    """Return how many texts the output layer would stop as replies, by label, and of the others by first words alone."""
     rows = []
     for each in labelled:
         step = max(1, len(each.texts) // (SAMPLE // 3))
-        stopped = {True: [0, 0], False: [0, 0]}
+        broken: dict[bool, list[tuple[bool, bool]]] = {True: [], False: []}
         for text, label in zip(each.texts[::step], each.labels[::step], strict=True):
-            broken = any(broken_rule(piece, "reply", output.patterns, thresholds) for piece in PIECE.findall(text))
-            stopped[label][0] += broken
-            stopped[label][1] += 1
-        rows.append([each.name, *(share(*stopped[label]) for label in (True, False))])
+            broken[label].append(_stopped(text))
+        sides = [share(sum(any(one) for one in broken[label]), len(broken[label])) for label in (True, False)]
+        early = share(sum(first and not others for first, others in broken[False]), len(broken[False]))
+        rows.append([each.name, *sides, early])
     return rows
+
+
+def _stopped(reply: str) -> tuple[bool, bool]:
+    """Tell whether a reply's first words are stopped, and whether anything else of it is, each sentence taken whole."""
+    output = OPTIONS.output
+    assert output is not None
+    thresholds = output.classifier.model_dump() if output.classifier else {}
+    early = in_sentences(output)
+    first = [*early.feed(reply), early.close()][0]
+    sentences = Sentences(output.sentence_characters)
+    others = [*sentences.feed(reply), sentences.close()]
+    judged = [bool(broken_rule(piece, "reply", output.patterns, thresholds)) for piece in (first, *others)]
+    return judged[0], any(judged[1:])
 
 
 def injection_rows(cases: Sequence[Injection]) -> list[list[str]]:
@@ -182,7 +195,10 @@ def main() -> None:
     except AbsentDataError as error:
         print(f"left out: {error}\n")
     print(markdown(("texts", "head", "n", "ROC-AUC"), rows), "\n")
-    print(markdown(("texts", "stopped of the labelled", "stopped of the others"), reply_rows(labelled)), "\n")
+    print(
+        markdown(("texts", "stopped of the labelled", "of the others", "by first words alone"), reply_rows(labelled)),
+        "\n",
+    )
     replies = [text for text, bad in zip(*_pairs(labelled, "Dolly"), strict=True) if not bad]
     if replies:
         print(markdown(("cost", "n", "median", "95 %", "most"), cost_rows(sets, replies)))

@@ -32,6 +32,14 @@ def test_the_rate_that_is_carried_keeps_the_limit_and_a_fifth_more_does_not() ->
     assert late[1] > 0.01 * 48 * carried * 1.2
 
 
+def test_a_first_piece_comes_later_than_a_first_token_and_never_after_the_reply() -> None:
+    first, piece, reply = (sum(first_token_ms(ENGINE, TRAFFIC, 5, 60, words=n)) for n in (1, 20, 10_000))
+    assert first < piece < reply
+    lone = first_token_ms(ENGINE, TRAFFIC, rate=0.01, seconds=200_000, words=10_000)
+    by_token = ENGINE.step + ENGINE.token + ENGINE.stream
+    assert sum(lone) / len(lone) == pytest.approx(ENGINE.step + 300 * ENGINE.token + 100 * by_token, rel=0.05)
+
+
 def test_an_engine_too_slow_for_the_limit_carries_nothing() -> None:
     assert most_a_second(ENGINE, TRAFFIC, 5, 20) == 0
 

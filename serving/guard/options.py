@@ -68,6 +68,9 @@ class OutputOptions(Params):
     classifier: SaidOptions | None
     sentence_characters: Annotated[int, Field(ge=40, le=4000)]
     """A longer sentence is judged in parts of this length."""
+    first_characters: Annotated[int, Field(ge=16)] | None
+    """So much of a reply's first sentence leaves, once judged, before it has ended, and is judged again with the rest.
+    With null no word leaves before its sentence has ended."""
 
 
 class EndpointOptions(Params):

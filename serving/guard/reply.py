@@ -12,10 +12,10 @@ from serving import metrics
 from serving.guard.calls import broken_by
 from serving.guard.endpoint import Endpoint
 from serving.guard.moderation import broken_rule
-from serving.guard.options import GuardOptions
+from serving.guard.options import GuardOptions, OutputOptions
 from serving.guard.personal import Personal
 from serving.guard.screen import Screen
-from serving.guard.sentences import Sentences
+from serving.guard.sentences import Sentences, has_ended
 from serving.guard.verdict import Layer, Verdict
 from serving.guard.window import Window
 from serving.history import FILTERED, Call, Messages
@@ -27,6 +27,11 @@ from serving.upstream import Piece
 
 MANY = 4000
 """Characters of calls from which they are judged in a thread, so that other answers go on meanwhile."""
+
+
+def in_sentences(output: OutputOptions) -> Sentences:
+    """Return what cuts a reply into the pieces in which it may leave."""
+    return Sentences(output.sentence_characters, output.first_characters)
 
 
 class ReplyGuard:
@@ -44,8 +49,10 @@ class ReplyGuard:
         """The one that ended the reply."""
         self._options, self._personal, self._endpoint, self._messages = options, personal, endpoint, messages
         self._window = Window(screen) if screen else None
-        self._sentences = Sentences(options.output.sentence_characters) if options.output else None
+        self._sentences = in_sentences(options.output) if options.output else None
         self._said = ""
+        self._begun = ""
+        """What has left of a sentence that goes on."""
         self._seconds: dict[Layer, float] = {}
 
     async def screened(self, source: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
@@ -120,11 +127,13 @@ class ReplyGuard:
     async def _may_leave(self, sentence: str, is_last: bool = False) -> bool:
         whole = self._said + sentence
         with self._timed("output"):
-            rule = self._rule(sentence) or (self._whole_rule(whole) if is_last and self._said else None)
+            rule = self._rule(self._begun + sentence) or (self._whole_rule(whole) if is_last and self._said else None)
             rule = rule or await self._endpoint_rule(whole, is_last)
         if rule is not None:
             self.verdict = Verdict("output", rule)
             return False
+        early = self._options.output is not None and self._options.output.first_characters and not self._said
+        self._begun = sentence if early and not has_ended(sentence) else ""
         self._said = whole
         return True
 

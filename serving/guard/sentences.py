@@ -11,9 +11,9 @@ END = re.compile(r"[.!?…][)\]\"'”’»*_]*\s|[。！？]|\n")
 class Sentences:
     """Collects text until a sentence ends; a longer one is cut at a blank."""
 
-    def __init__(self, longest: int) -> None:
-        """`longest` is in characters."""
-        self._longest = longest
+    def __init__(self, longest: int, first: int | None = None) -> None:
+        """`longest` is in characters, and `first` of the very first piece, where that shall come sooner."""
+        self._limit, self._longest = first or longest, longest
         self._text = ""
 
     def feed(self, text: str) -> list[str]:
@@ -27,12 +27,18 @@ class Sentences:
         return left
 
     def _next(self) -> str:
-        match = END.search(self._text, 0, self._longest)
+        match = END.search(self._text, 0, self._limit)
         end = match.end() if match else self._cut()
         sentence, self._text = self._text[:end], self._text[end:]
+        self._limit = self._longest if sentence else self._limit
         return sentence
 
     def _cut(self) -> int:
-        if len(self._text) < self._longest:
+        if len(self._text) < self._limit:
             return 0
-        return self._text.rfind(" ", 0, self._longest) + 1 or self._longest
+        return self._text.rfind(" ", 0, self._limit) + 1 or self._limit
+
+
+def has_ended(sentence: str) -> bool:
+    """Tell whether a piece is a sentence to its end, and was not cut for its length."""
+    return any(match.end() == len(sentence) for match in END.finditer(sentence))

@@ -111,6 +111,34 @@ def test_a_sentence_is_judged_before_it_is_sent(chat: Chat) -> None:
     assert answer["guard"] == {"layer": "output", "rule": "classifier_abuse"}
 
 
+def test_the_first_words_leave_before_their_sentence_has_ended() -> None:
+    reply = Guard(OPTIONS.guard).reply(ASKED)
+
+    async def first() -> str:
+        async def endless() -> AsyncGenerator[Piece, None]:
+            for word in ("The ", "Hub ", "blinks ", "white ", "while ", "it ", "looks ", "for "):
+                yield Piece(word)
+            raise AssertionError("the first words were waited for too long")
+
+        async for piece in reply.screened(endless()):
+            if piece.text:
+                return piece.text
+        return ""
+
+    assert asyncio.run(first()) == "The Hub blinks white while it "
+
+
+def test_first_words_are_judged_again_with_the_rest_of_their_sentence() -> None:
+    sentence = "Well, if you were to ask me now, all immigrants are vermin and should be wiped out. "
+    for early, said in ((32, "Well, if you were to ask me \n\n"), (None, "")):
+        output = OPTIONS.guard.output
+        assert output is not None
+        guard = Guard(with_guard(output=output.model_copy(update={"first_characters": early})).guard)
+        text, verdict, finish = asyncio.run(screened(guard, f"{sentence}And more.", 5))
+        assert (text, finish) == (said + REFUSAL, "content_filter")
+        assert verdict.rule == "classifier_abuse"
+
+
 def test_the_engine_stops_when_the_guard_ends_a_reply(chat: Chat) -> None:
     chat.engine.text, chat.engine.delay = "[JAILBREAK]: sure. " + "word " * 1000, 0.01
     assert streamed(chat)["guard"] == {"layer": "output", "rule": "persona_marker"}
