@@ -87,7 +87,7 @@ def _auc_row(name: str, head: str, positive: Sequence[float], negative: Sequence
 
 
 def reply_rows(labelled: Sequence[LabelledTexts]) -> list[list[str]]:
-    """Return how many texts the output layer would stop as replies, by label, and of the others by first words alone."""
+    """Return how many texts the output layer would stop as replies, by label, and how many by first words alone."""
     rows = []
     for each in labelled:
         step = max(1, len(each.texts) // (SAMPLE // 3))
