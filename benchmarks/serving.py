@@ -151,7 +151,7 @@ def real(folder: Path) -> list[Said]:
             with chat(engine.url, chosen, folder / name.replace(" ", "_"), base()) as ours:
                 warmed(ours)
                 for stream in (True, False):
-                    asked = {"streams": 1, "max_tokens": 8, "seconds": 20.0}
+                    asked = {"streams": 1, "max_tokens": 24, "seconds": 30.0}
                     alone, through = loaded(engine, stream, **asked), loaded(ours, stream, **asked)
                     rows.append({"features": name, "alone": alone, **through})
                     print("| " + " | ".join([name, kind(stream), *added(alone, through)]) + " |", flush=True)

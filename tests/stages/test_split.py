@@ -4,61 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import split
 from stages.duplicates.words import jaccard, shingles
 from stages.sides.items import Item, conversation_item, keys, mean_vectors, preference_item, read_corpus
-from stages.split import SplitParams, find_straddlers, leak_drops, main, side, sides
+from stages.split import SplitParams, find_straddlers, leak_drops, side, sides
+from tests.stages.splitting import LONG, PARAMS, chat, pair
 from tests.stages.vectors import fake_embed
-from thumbwheel.errors import TrainingError
-from thumbwheel.lake import Pin, read_pin, read_pinned, write_pin, write_table
-from thumbwheel.records import CONVERSATION, PREFERENCE, QUESTION, THUMB, to_table
 
-PARAMS = SplitParams(
-    validation=0.1,
-    test=0.1,
-    seed=17,
-    always_train=("edit",),
-    clusters=3,
-    topic_terms=2,
-    topic_fit_rows=100,
-    topic_least_rows=12,
-    leak_words=8,
-    leak_answer_share=0.5,
-    leak_sentence_words=4,
-    leak_cosine=0.9,
-    dtype="float32",
-    near_words=3,
-    near_jaccard=0.5,
-    near_cosine=0.95,
-)
 EVEN = PARAMS.model_copy(update={"validation": 0.3, "test": 0.3})
 """Small examples would hold nothing out at a tenth."""
-LONG = "My parcel has been waiting at the depot since last Tuesday, what now?"
 
 
 def item(text: str, name: str, when: str | None = None, user: str | None = None, forced: bool = False) -> Item:
     return Item(name, "conversations", (text,), (), user, when, forced)
-
-
-def chat(name: str, *texts: str, user: str | None = None) -> dict[str, Any]:
-    roles = ("user", "assistant")
-    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
-    return {"id": name, "messages": messages, "user": user, "created_at": None}
-
-
-def pair(name: str, prompt: str, origin: str = "public") -> dict[str, Any]:
-    asked = [{"role": "user", "content": prompt}]
-    row = {"id": name, "prompt": asked, "chosen": "yes", "rejected": "no", "origin": origin}
-    return {**row, "user": None, "created_at": None}
 
 
 def straddlers(items: list[Item], where: list[str]) -> dict[int, str]:
@@ -225,113 +189,6 @@ def test_the_order_of_the_rows_decides_nothing_and_nothing_goes_without_need(row
         if one not in now:
             rivals = [other for other in now if now[other] != at and other.turn < one.turn]
             assert any(are_near(one, other) or one.user == other.user for other in rivals)
-
-
-def prepare(
-    root: Path, chats: list[dict[str, Any]], pairs: list[dict[str, Any]], thumbs: tuple[dict[str, Any], ...] = ()
-) -> None:
-    graded = {
-        "conversations": write_table("c", to_table(chats, CONVERSATION)),
-        "preferences": write_table("p", to_table(pairs, PREFERENCE)),
-    }
-    write_pin(Pin(stage="grade", tables=graded))
-    write_pin(Pin(stage="scrub", tables={"unpaired": write_table("u", to_table(thumbs, THUMB))}))
-    asked = {"set": "mt_bench", "id": "q1", "turns": [LONG], "kind": "mt_bench"}
-    questions = to_table([asked, {**asked, "id": "q2", "turns": ["Never asked."]}], QUESTION)
-    write_pin(Pin(stage="pose", tables={"questions": write_table("q", questions)}))
-    (root / "params.yaml").write_text(yaml.safe_dump({"split": {**PARAMS.model_dump(), "always_train": ["edit"]}}))
-
-
-def thumb(name: str, question: str) -> dict[str, Any]:
-    asked = [{"role": "user", "content": question}]
-    return {"id": name, "prompt": asked, "reply": "So it is.", "liked": True, "user": name}
-
-
-def test_thumbs_are_learnt_from_unless_they_hold_a_question_that_is_asked_later(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(split, "embed", fake_embed)
-    chats = [chat(f"c{i}", f"number{chr(97 + i)} watering?", f"answer {i}") for i in range(6)]
-    prepare(workspace, chats, [pair("p", "pair?")], (thumb("t1", "thumb?"), thumb("t2", LONG), thumb("t3", "else?")))
-    main()
-    rows = read_pinned("split", "unpaired").to_pylist()
-    assert [(row["id"], row["split"], row["liked"]) for row in rows] == [("t1", "train", True), ("t3", "train", True)]
-    assert len(read_pinned("split", "conversations")) == 6
-    (gone,) = read_pinned("split", "dropped").to_pylist()
-    assert (gone["id"], gone["table"], gone["reason"]) == ("t2", "unpaired", "leaked:mt_bench")
-    assert read_pin("split").facts["sizes"]["unpaired"] == {"train": 2}
-
-
-def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(split, "embed", fake_embed)
-    chats = [chat(f"c{i:02}", f"number{chr(97 + i)} watering?", f"answer {i}") for i in range(20)]
-    prepare(workspace, [*chats, chat("leak", LONG, "Wait.")], [pair(f"p{i}", f"pair{chr(97 + i)}?") for i in range(20)])
-    main()
-    rows = read_pinned("split", "conversations").to_pylist()
-    assert [row["id"] for row in rows] == [row["id"] for row in chats]
-    assert {row["split"] for row in rows} <= {"train", "validation", "test"}
-    assert all("watering" in row["topic_terms"] for row in rows if row["cluster"] == rows[0]["cluster"])
-    assert {row["split"] for row in read_pinned("split", "preferences").to_pylist()} <= {"train", "validation"}
-    assert [(d["id"], d["reason"], d["other"]) for d in read_pinned("split", "dropped").to_pylist()] == [
-        ("leak", "leaked:mt_bench", "q1")
-    ]
-    pin = read_pin("split")
-    assert pin.rejections == {"leaked:mt_bench": 1}
-    assert pin.facts["leaks"] == {"mt_bench": {"questions": 2, "leaked": 1, "rows": 1}}
-    (leak,) = read_pinned("split", "leaks").to_pylist()
-    assert leak == {
-        "id": "leak",
-        "table": "conversations",
-        "set": "mt_bench",
-        "question": "q1",
-        "part": "turn 1",
-        "how": "words",
-        "similarity": 1.0,
-    }
-    topics = read_pinned("split", "topics").to_pylist()
-    assert sum(topic["rows"] for topic in topics) == sum(topic["train"] for topic in topics) + sum(
-        topic["validation"] + topic["test"] for topic in topics
-    )
-    assert sum(topic["rows"] for topic in topics) == len(rows) == read_pinned("split", "map").num_rows
-
-
-def test_strange_texts_pass_the_stage(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "embed", fake_embed)
-    strange = [
-        "\x00",
-        "",
-        " ",
-        "🙂",
-        "👩‍👩‍👧",
-        "مرحبا كيف حالك",
-        "שלום",
-        "\u202eabc",
-        "x" * 1_000_000,
-        "." * 1000,
-        "a\u0301",
-    ]
-    prepare(workspace, [chat(f"c{i:02}", text, text) for i, text in enumerate(strange)], [pair("p", "\x00")])
-    main()
-    kept = read_pinned("split", "conversations")["id"].to_pylist()
-    gone = read_pinned("split", "dropped")["id"].to_pylist()
-    assert sorted({*kept, *gone} - {"p"}) == [f"c{i:02}" for i in range(len(strange))]
-
-
-def test_without_a_pair_and_with_one_conversation_the_stage_runs(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(split, "embed", fake_embed)
-    prepare(workspace, [chat("c", "Alone?", "Yes.")], [])
-    main()
-    assert read_pinned("split", "conversations").num_rows == 1
-
-
-def test_with_nothing_left_to_split_the_stage_says_where_it_went(workspace: Path) -> None:
-    prepare(workspace, [], [pair("p", "x")])
-    with pytest.raises(TrainingError, match=r"ingest.json and grade.json"):
-        main()
 
 
 def test_a_row_that_leaks_several_questions_goes_for_the_one_it_holds_most_of() -> None:
