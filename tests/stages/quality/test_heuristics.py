@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.data_quality import FILTERS, GOLDEN, golden_texts, published, verdicts
 from stages.grade import GradeParams
-from stages.quality import characters, heuristics, measure_kernel
+from stages.quality import heuristics, measure_kernel
 from stages.quality.english import rules
 from stages.quality.heuristics import REASONS, RULES, Fault, HeuristicParams, faults, judge_measures, measure_texts
 from stages.quality.measures import MEASURES, NOTICES, measure
@@ -253,39 +251,6 @@ def test_a_limit_itself_is_allowed(values: list[list[float]]) -> None:
     found = judge_measures(np.array(values).reshape(-1, len(MEASURES)), LIMITS)
     for fault in found:
         assert fault is None or fault.value != fault.limit
-
-
-PYTHON_SAYS: dict[int, Callable[[str], bool]] = {
-    characters.SPACE: str.isspace,
-    characters.LETTER: str.isalpha,
-    characters.WORD: lambda c: c.isalnum() or c == "_",
-    characters.ALNUM: str.isalnum,
-    characters.UPPER: str.isupper,
-    characters.MARK: lambda c: unicodedata.category(c)[0] == "M",
-    characters.PUNCTUATION: lambda c: unicodedata.category(c)[0] == "P",
-    characters.PROSE: characters.PROSE_MARKS.__contains__,
-    characters.CLOSE: characters.TERMINALS.__contains__,
-    characters.LINE_END: characters.LINE_ENDS.__contains__,
-    characters.LATIN: lambda c: c.isascii() and c.isalpha(),
-    characters.CONSONANT: lambda c: c.isascii() and c.isalpha() and c.lower() not in "aeiouy",
-}
-
-
-@pytest.mark.parametrize("bit", PYTHON_SAYS)
-def test_a_code_points_bits_are_what_python_says(bit: int) -> None:
-    holds, table = PYTHON_SAYS[bit], characters.table()
-    assert all(bool(table[code] & bit) == holds(chr(code)) for code in (*range(0x3000), *range(0x3000, 0x110000, 19)))
-
-
-def test_no_character_beyond_the_assigned_ones_is_known() -> None:
-    ranges = [range(*ends) for ends in characters.ASSIGNED]
-    beyond = (code for code in range(sys.maxunicode + 1) if not any(code in each for each in ranges))
-    assert {unicodedata.category(chr(code)) for code in beyond} <= {"Cn", "Co"}
-
-
-def test_lower_case_by_character_keeps_words_apart() -> None:
-    assert all(("a" + characters.fold(chr(c)) + "b").isalnum() == chr(c).isalnum() for c in range(0x20000))
-    assert all(characters.folds()[c] == ord(characters.fold(chr(c))) for c in range(0, len(characters.folds()), 13))
 
 
 def test_the_kernel_is_compiled_anew_when_any_of_its_sources_changes() -> None:
