@@ -60,7 +60,7 @@ def worlds(params: CanaryParams) -> list[World]:
         World("no difference", {}, False),
         World("no difference; rates triple halfway", {}, False, drift=2.0),
         World("no difference; 300 users who differ widely and come again", {}, False, users=300, habits=0.5),
-        World("all at their margins", dict(margins), False),
+        World("all at their margins", {str(name): margin for name, margin in margins.items()}, False),
         *at,
         *beyond,
     ]

@@ -70,7 +70,8 @@ def measure_units() -> Units:
         pairs, cost = _timed(partial(_confirmed, folded, keys[:, [band]], rows, params))
         company, joins, confirm_cost = company + len(rows), joins + len(pairs), confirm_cost + cost
     costs = np.array([fold_cost + sketch_cost, sort_cost, confirm_cost, company, joins]) / len(folded)
-    return Units(len(folded.data) / len(folded), *costs.tolist(), params.bands)
+    folding, sorting, confirming, shared, joined = costs.tolist()
+    return Units(len(folded.data) / len(folded), folding, sorting, confirming, shared, joined, params.bands)
 
 
 def _confirmed(folded: Folded, keys: np.ndarray, rows: np.ndarray, params: DedupParams) -> np.ndarray:

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.public_data import public_data
 
@@ -134,7 +135,7 @@ EDITS: dict[str, Edit] = {
 }
 
 
-def _lines(name: str, file: str) -> Iterator[dict[str, str]]:
+def _lines(name: str, file: str) -> Iterator[dict[str, Any]]:
     with (public_data(name) / file).open() as lines:
         yield from (json.loads(line) for line in lines)
 

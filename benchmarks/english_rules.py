@@ -46,7 +46,8 @@ def spacy_rules() -> dict[str, Any]:
         ["§", "%", "=", "—", "–", *classes.LIST_PUNCT, "…", *classes.LIST_QUOTES, *classes.LIST_CURRENCY]
     )
     suffixes = singles([*classes.LIST_PUNCT, "…", *classes.LIST_QUOTES, "—", "–"])
-    special = {text: [len(piece[65]) for piece in pieces] for text, pieces in spacy.blank("en").tokenizer.rules.items()}
+    tokenizer: Any = spacy.blank("en").tokenizer
+    special = {text: [len(piece[65]) for piece in pieces] for text, pieces in tokenizer.rules.items()}
     return {
         "spacy": spacy.__version__,
         "special": {text: lengths for text, lengths in sorted(special.items()) if not re.search(r"\s", text)},

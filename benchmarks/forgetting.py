@@ -93,7 +93,13 @@ def holding(root: Path, user: str) -> set[str]:
 def _prepare(root: Path, corpus: Path) -> None:
     shutil.copy(corpus, root / "trees.jsonl")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    source = {"name": "trees", "uri": "trees.jsonl", "format": "oasst", "kind": "both", "licence": "Apache-2.0"}
+    source: dict[str, Any] = {
+        "name": "trees",
+        "uri": "trees.jsonl",
+        "format": "oasst",
+        "kind": "both",
+        "licence": "Apache-2.0",
+    }
     source |= {"lang": "en", "objective": "helpful", "consent": True}
     params["ingest"] |= {"sources": [source], "user_salt": "salt"}
     params["collect"] = {"files": []}

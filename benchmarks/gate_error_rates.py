@@ -98,14 +98,15 @@ def wrong_promotions(rules: GateRules, stop: SequentialParams, turns: int) -> fl
 def simulate(world: World, rules: GateRules, stop: SequentialParams, turns: int) -> Rates:
     """Return how the gate and the peers' rule decide on so many turns of this truth."""
     rng, counts = np.random.default_rng(SEED), {"pass": 0, "inconclusive": 0, "fail": 0}
-    peer = judged = 0
+    peer, judged = 0.0, 0
     for _ in range(turns):
         measured = turn(world, rng, stop)
         counts[decide(measured, HEARD, rules).outcome] += 1
         graded = measured["mt_bench_single"]
         peer += np.mean(graded.candidate) > np.mean(graded.champion)
         judged += len(measured["pairwise_win_rate"].candidate)
-    return Rates(*(counts[name] / turns for name in counts), peer / turns, judged / turns, turns)
+    promoted, left_open, stopped = (count / turns for count in counts.values())
+    return Rates(promoted, left_open, stopped, peer / turns, judged / turns, turns)
 
 
 def power(rules: GateRules, stop: SequentialParams, turns: int) -> dict[int, list[Rates]]:

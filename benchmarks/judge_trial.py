@@ -86,13 +86,18 @@ def stand(pairs: Mapping[str, Sequence[Row]], params: JudgeParams, place: Path) 
         JudgeError: the judge cannot be reached or refuses; what it said until then is kept.
     """
     planner = Planner.load(params.reference_categories, [])
-    asked = {"judge": judge_identity(), "prompts": [planner.prompts["pairwise"].label], "tie_margin": params.tie_margin}
+    judge = judge_identity()
+    asked: dict[str, Any] = {
+        "judge": judge,
+        "prompts": [planner.prompts["pairwise"].label],
+        "tie_margin": params.tie_margin,
+    }
     asked["measured_by"] = hashlib.sha256(Path(trial.__file__).read_bytes()).hexdigest()[:12]
     asked["pairs"] = {name: [[row["id"], row["label"]] for row in rows] for name, rows in pairs.items()}
     if place.exists() and (kept := json.loads(place.read_text()))["asked"] == asked:
         log.info("the judge stood this trial already: %s", place)
         return dict(kept)
-    report = {"asked": asked, "sets": hold(pairs, planner, asked["judge"], params)}
+    report = {"asked": asked, "sets": hold(pairs, planner, judge, params)}
     write_json(place, report)
     return report
 
@@ -127,8 +132,8 @@ async def familiar(
 
 def case(row: Row, winners: Mapping[tuple[str, str, str], str | None], own: str | None) -> Case:
     """Return one labelled pair with what the judge said of it."""
-    showings = (winners[row["set"], row["id"], order] for order in ("ab", "ba"))
-    return Case(row["id"], row["category"], row["label"], len(row["a"]) > len(row["b"]), *showings, own)
+    first, second = (winners[row["set"], row["id"], order] for order in ("ab", "ba"))
+    return Case(row["id"], row["category"], row["label"], len(row["a"]) > len(row["b"]), first, second, own)
 
 
 def markdown(report: Row, floor: JudgeFloor) -> Iterator[str]:

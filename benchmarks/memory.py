@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from serving.breaker import Breaker
 from serving.cache.answers import Answer, Answers, ProcessAnswers, RedisAnswers
 from serving.cache.partition import Partition
 from serving.cache.semantic import SemanticCache
+from serving.history import Message
 from serving.memory.profile import SqliteProfiles
 from serving.memory.session import ProcessSessions, RedisSessions, Session, Sessions
 from serving.memory.statements import statements
@@ -62,18 +64,18 @@ PARTS: dict[str, Callable[[], str]] = {"cost": cost, "pairs": pairs, "changes": 
 def _counting() -> Iterator[tuple[str, list[float]]]:
     tokens = _tokens()
     for turns, budget in ((1, 1728), (10, 1728), (200, 1728)):
-        talk = [
+        talk: list[Message] = [
             message
             for number in range(turns)
             for message in (
-                {"role": "user", "content": f"{number}. {QUESTION}"},
-                {"role": "assistant", "content": "You have thirty days, and we pay for it. " * 3},
+                Message(role="user", content=f"{number}. {QUESTION}"),
+                Message(role="assistant", content="You have thirty days, and we pay for it. " * 3),
             )
         ][:-1]
         length = tokens.count(talk)
         yield (
             f"window: count and fit {turns} turns, {length:,} tokens",
-            _timed(lambda talk=talk, budget=budget: fit(talk, tokens.count, budget)),
+            _timed(partial(fit, talk, tokens.count, budget)),
         )
 
 

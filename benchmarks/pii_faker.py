@@ -101,7 +101,7 @@ def filled(sentence: str, kind: str, local: Any, american: Any) -> dict[str, Any
             spans.append([kind, len(text), len(text) + len(value)])
             text += value
         else:
-            text += {"{name}": local.name(), "{street}": local.street_address()}.get(part, part)
+            text += {"{name}": local.name(), "{street}": local.street_address()}.get(part) or part
     return {"text": text, "spans": spans}
 
 

@@ -88,7 +88,9 @@ def noise(models: Path, turn: Turn) -> None:
 def collapsed(models: Path, turn: Turn) -> None:
     """Run DPO at fifty times its learning rate, with nobody watching."""
     (models / "sft").symlink_to(turn.models.resolve() / "sft")
-    prefer(models, list(turn.pairs), dpo_params(steps=10, learning_rate=1e-2, beta=0.05, sft_weight=0.0))
+    prefer(
+        models, [dict(pair) for pair in turn.pairs], dpo_params(steps=10, learning_rate=1e-2, beta=0.05, sft_weight=0.0)
+    )
 
 
 def truncating(models: Path, turn: Turn) -> None:

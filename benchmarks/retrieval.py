@@ -25,7 +25,6 @@ from benchmarks.public_data import AbsentDataError
 from benchmarks.retrieval_sets import SETS, LabelledSet, clapnq, seed
 from serving.options import SHIPPED, RetrievalOptions, load_options
 from serving.retrieval.store import Hit, MilvusStore, Query
-from serving.sentences import encoder
 from stages.documents.chunks import Origin, chunks_of
 from stages.documents.readers import Document, Section
 from stages.index import IndexParams, Reading, chunk_rows, index_record, token_counter
@@ -183,7 +182,8 @@ def shipped() -> RetrievalOptions:
 
 
 def main(wanted: Sequence[str]) -> None:
-    encode = encoder(params().dtype, load_options().sentences)
+    options = load_options().sentences
+    encode = Encoder(params().dtype, options.threads, options.kept)
     parts = wanted or ("sets", "unknown", "quantization")
     print(f"Measured on {machine()}.\n")
     for part in parts:

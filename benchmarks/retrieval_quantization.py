@@ -93,6 +93,6 @@ def _exact(base: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _probing_all(index: Any) -> Any:
     import faiss
 
-    copy = faiss.clone_index(index)
+    copy: Any = faiss.clone_index(index)
     copy.nprobe = index.nlist
     return copy

@@ -93,7 +93,7 @@ async def _at_once(session: aiohttp.ClientSession, load: Load, timings: Timings)
 
 
 async def _at_a_rate(session: aiohttp.ClientSession, load: Load, timings: Timings) -> None:
-    draw, at, tasks = random.Random(1), time.perf_counter(), []
+    draw, at, tasks = random.Random(1), time.perf_counter(), list[asyncio.Future[None]]()
     end = at + load.seconds
     while (at := at + draw.expovariate(load.rate)) < end:
         await asyncio.sleep(max(0.0, at - time.perf_counter()))

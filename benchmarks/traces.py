@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -47,7 +48,7 @@ def outside(port: int) -> None:
 
     async def complete(request: Request) -> Response:
         await request.body()
-        lines = [{"choices": [{"delta": {"content": f"{word} "}}]} for word in SAID.split()]
+        lines: list[dict[str, Any]] = [{"choices": [{"delta": {"content": f"{word} "}}]} for word in SAID.split()]
         lines += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]
         lines += [{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": len(lines)}}]
         text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines) + "data: [DONE]\n\n"
