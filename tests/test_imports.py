@@ -6,6 +6,8 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,25 @@ def test_an_import_against_the_arrow_is_seen(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("def f():\n    from serving.chat import Chat\n")
     assert "serving" in set(imported_packages(module))
+
+
+def is_there(module: str, name: str) -> bool:
+    """Tell whether a module has a name, or a package a module of it."""
+    found = import_module(module)
+    return hasattr(found, name) or (hasattr(found, "__path__") and find_spec(f"{module}.{name}") is not None)
+
+
+def test_what_the_benchmarks_import_of_ours_is_there() -> None:
+    ours = {*MAY_IMPORT, "benchmarks"}
+    missing = [
+        f"{path.name}: {node.module}.{alias.name}"
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in ours
+        for alias in node.names
+        if not is_there(node.module, alias.name)
+    ]
+    assert missing == []
 
 
 def test_importing_the_dags_loads_nothing_heavy(tmp_path: Path) -> None:
