@@ -61,6 +61,8 @@ class Access:
             return await self._tokens.caller(credential)
         if self._options.anonymous:
             return Caller(None, self._options.anonymous_tier)
+        if credential:
+            raise refused("unknown", "what was sent is neither an API key of this service nor a token that it takes")
         raise refused("missing", "an API key or a token is needed: send it as 'Authorization: Bearer …'")
 
     def _by_key(self, credential: str) -> Caller:

@@ -48,7 +48,10 @@ from thumbwheel.ledger import Ledger
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
-PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "spans.js", "icon.svg")
+PAGE = (
+    "index.html", "chat.css", "chat.js", "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js",
+    "icon.svg",
+)  # fmt: skip
 REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"

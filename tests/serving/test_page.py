@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.conftest import Chat
+from serving.keys import key_file
+from tests.serving.conftest import Chat, chatting, options_with
 from tests.serving.retrieval.test_chat import knowing
 from tests.waiting import eventually
 
@@ -214,3 +215,56 @@ def test_a_filtered_answer_is_shown_quietly_and_takes_feedback(page: Any, chat: 
     page.reload()
     assert "filtered" not in reply(page, "Echo 1: And the weather?").get_attribute("class")
     assert page.locator(".reply.filtered .text").all_inner_texts() == ["I'm sorry, but I can't help with that."]
+
+
+def test_a_closed_service_asks_for_a_key_and_then_answers_what_was_asked(browser: Any, workspace: Path) -> None:
+    key, credential = key_file().add("ann", "service")
+    with chatting(workspace, options_with(access={"anonymous": False})) as chat:
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        page.goto(chat.url)
+        say(page, "One")
+        page.get_by_role("dialog", name="Your key").wait_for()
+        refuses(page, "password", "This is no key")
+        refuses(page, "tw-0-0", "The API key is not valid here")
+        enter(page, credential)
+        reply(page, "Echo 1: One").get_by_label("Good answer").click()
+        page.get_by_text("Thank you!").wait_for()
+        page.reload()
+        reply(page, "Echo 1: One")
+        key_file().revoke(key.id)
+        say(page, "Two")
+        page.get_by_role("alert").filter(has_text="no longer").last.wait_for()
+        enter(page, key_file().add("bob", "service")[1])
+        reply(page, "Echo 2: Two")
+        lets_go_of_its_key(page)
+        page.close()
+
+
+def refuses(page: Any, key: str, why: str) -> None:
+    enter(page, key)
+    page.locator("#unknown", has_text=why).wait_for()
+
+
+def enter(page: Any, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Use this key").click()
+
+
+def lets_go_of_its_key(page: Any) -> None:
+    assert page.evaluate("Object.values(localStorage).join().includes('tw-')") is False
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget my key").click()
+    page.locator(".mine").first.wait_for(state="detached")
+    assert page.evaluate("sessionStorage.getItem('thumbwheel.key')") is None
+
+
+def test_a_key_entered_from_the_menu_begins_a_conversation_of_its_own(workspace: Path, page: Any) -> None:
+    say(page, "As nobody")
+    reply(page, "Echo 1: As nobody")
+    page.get_by_role("button", name="Key", exact=True).click()
+    enter(page, key_file().add("ann", "anonymous")[1])
+    page.locator(".mine").wait_for(state="detached")
+    say(page, "As Ann")
+    reply(page, "Echo 2: As Ann")
+    assert page.evaluate("sessionStorage.getItem('thumbwheel.conversation')").startswith("own-")
