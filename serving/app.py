@@ -49,8 +49,8 @@ logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
 PAGE = (
-    "index.html", "chat.css", "chat.js", "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js",
-    "icon.svg",
+    "index.html", "chat.css", "icon.svg", "chat.js",
+    "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js",
 )  # fmt: skip
 REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
