@@ -14,13 +14,18 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from serving.drain import CLOSED_SECONDS, Doors
 from serving.openai_api import ApiError
 from stages import deploy
-from stages.arms import service
+from stages.arms import engines, service
+from tests.fakes import served
 from tests.serving.conftest import Chat
 from tests.waiting import eventually
+from thumbwheel.arms import Arm, Routing
 from thumbwheel.engine import free_port
 from thumbwheel.processes import lease, leased
 from thumbwheel.settings import REPOSITORY, settings
@@ -114,6 +119,21 @@ def test_a_drain_gives_up_when_the_answers_time_is_over(monkeypatch: pytest.Monk
     monkeypatch.setattr(service, "_drained", lambda: told)
     monkeypatch.setattr(service, "POLL_SECONDS", 0.02)
     assert service.drain() == 2
+
+
+def test_an_engine_that_leaves_the_routing_ends_its_answers_first(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = iter([2, 1, 0])
+    text = "vllm:num_requests_running{engine=\"0\"} %d\nvllm:num_requests_waiting 9\n"
+    app = Starlette(routes=[Route("/metrics", lambda _: PlainTextResponse(text % next(running)))])
+    own, other = (Arm(version=n, bundle="b" * 64, bento=f"b:{n}", engine=None) for n in (1, 2))
+    with served(app) as url:
+        monkeypatch.setenv("THUMBWHEEL_ENGINE_PORT", url.rpartition(":")[2])
+        settings.cache_clear()
+        monkeypatch.setattr(engines, "POLL_SECONDS", 0.01)
+        engines.retire(Routing(champion=own), Routing(champion=other.model_copy(update={"engine": "http://b"})))
+    assert [*running] == []
 
 
 def start(folder: Path) -> None:
