@@ -125,7 +125,7 @@ def test_an_engine_that_leaves_the_routing_ends_its_answers_first(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = iter([2, 1, 0])
-    text = "vllm:num_requests_running{engine=\"0\"} %d\nvllm:num_requests_waiting 9\n"
+    text = 'vllm:num_requests_running{engine="0"} %d\nvllm:num_requests_waiting 9\n'
     app = Starlette(routes=[Route("/metrics", lambda _: PlainTextResponse(text % next(running)))])
     own, other = (Arm(version=n, bundle="b" * 64, bento=f"b:{n}", engine=None) for n in (1, 2))
     with served(app) as url:
