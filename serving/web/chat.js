@@ -16,6 +16,7 @@ const ICONS = {
   again: "M20 11a8 8 0 1 0-2.300 6.700M20 5v6h-6",
 };
 const KEPT = "thumbwheel.conversation";
+const NEAR = 60; // pixels from the end, within which a reader follows the answer
 const CONSENT = "thumbwheel.consent";
 
 const $ = (id) => document.getElementById(id);
@@ -38,14 +39,15 @@ async function answer(turn, replaced = null) {
   running = new AbortController();
   locked = null;
   setBusy(view, true);
+  scrollDown();
   let text = "";
-  const show = () => { turn.content = text; view.querySelector(".text").replaceChildren(render(text)); scrollDown(); };
+  const show = () => { turn.content = text; view.querySelector(".text").replaceChildren(render(text)); };
   try {
     const finish = await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
       (ids) => { turn.id = ids.message; keep(turn.conversation = ids.conversation); },
-      (piece) => { text += piece; show(); },
-      (sources) => { showSources(view, sources); scrollDown(); });
+      (piece) => { text += piece; follow(show); },
+      (sources) => follow(() => showSources(view, sources)));
     markFiltered(view, finish);
   } catch (error) {
     if (error instanceof KeyError) lock(turn, error.message);
@@ -54,8 +56,7 @@ async function answer(turn, replaced = null) {
     if (!(error instanceof ApiError) && error.name !== "AbortError") console.error(error);
   } finally {
     running = null;
-    setBusy(view, false);
-    view.querySelector(".actions").hidden = !text;
+    follow(() => { setBusy(view, false); view.querySelector(".actions").hidden = !text; });
     onlyLastCanBeAnsweredAgain();
   }
 }
@@ -156,7 +157,6 @@ function setBusy(view, busy) {
   $("log").setAttribute("aria-busy", busy);
   $("send").hidden = busy;
   $("stop").hidden = !busy;
-  scrollDown();
 }
 
 function onlyLastCanBeAnsweredAgain() {
@@ -165,6 +165,13 @@ function onlyLastCanBeAnsweredAgain() {
 
 function scrollDown() {
   $("scroll").scrollTop = $("scroll").scrollHeight;
+}
+
+// Change the page and stay at its end, unless its reader has scrolled up to read.
+function follow(change) {
+  const { scrollHeight, scrollTop, clientHeight } = $("scroll");
+  change();
+  if (scrollHeight - scrollTop - clientHeight < NEAR) scrollDown();
 }
 
 function icon(name) {

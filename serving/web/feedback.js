@@ -59,9 +59,13 @@ function openEditor(turn) {
   const editor = turn.view.querySelector(".editor");
   const area = editor.querySelector("textarea");
   editor.hidden = false;
-  area.value ||= turn.content;
-  area.rows = Math.min(12, Math.max(4, Math.ceil(area.value.length / 70)));
+  area.rows = Math.min(12, Math.max(4, Math.ceil(turn.content.length / 70)));
   area.focus();
+  if (!area.value) {
+    area.value = turn.content;
+    area.setSelectionRange(0, 0); // at its beginning, where a long answer is read first
+    area.scrollTop = 0;
+  }
   editor.scrollIntoView({ block: "nearest" });
 }
 
