@@ -61,6 +61,8 @@ class Access:
             return await self._tokens.caller(credential)
         if self._options.anonymous:
             return Caller(None, self._options.anonymous_tier)
+        if credential:
+            raise refused("unknown", "what was sent is neither an API key of this service nor a token that it takes")
         raise refused("missing", "an API key or a token is needed: send it as 'Authorization: Bearer …'")
 
     def _by_key(self, credential: str) -> Caller:
@@ -186,8 +188,21 @@ def address(peer: str, forwarded: str | None, proxies: int) -> str:
     Only the last `proxies` entries of X-Forwarded-For are ours to believe; what stands before them anyone can write.
     Of an IPv6 address it is the network, for its subscriber has as many addresses in it as they like.
     """
-    seen = [part.strip() for part in (forwarded or "").split(",") if part.strip()]
+    seen = _parts(forwarded)
     return _network(seen[-proxies] if 0 < proxies <= len(seen) else peer)
+
+
+def is_https(scheme: str, forwarded: str | None, proxies: int) -> bool:
+    """Tell whether a request came by https, to us or to the outermost of our proxies that says by what.
+
+    Of X-Forwarded-Proto the last `proxies` entries are ours to believe, as of X-Forwarded-For; most proxies write one.
+    """
+    ours = _parts(forwarded)[-proxies:] if proxies else []
+    return scheme == "https" or ours[:1] == ["https"]
+
+
+def _parts(forwarded: str | None) -> list[str]:
+    return [part.strip() for part in (forwarded or "").split(",") if part.strip()]
 
 
 def _network(told: str) -> str:

@@ -21,6 +21,7 @@ from serving.arms.fleet import Answering, Choice, Fleet
 from serving.body import read_body, while_there
 from serving.cache.semantic import SemanticCache
 from serving.draft import Draft
+from serving.drain import add_doors
 from serving.entry import Entry, Guest
 from serving.faults import count
 from serving.feedback import Sink, feedback_event
@@ -48,7 +49,10 @@ from thumbwheel.ledger import Ledger
 logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).resolve().parent / "web"
-PAGE = ("index.html", "chat.css", "chat.js", "api.js", "markdown.js", "citations.js", "spans.js", "icon.svg")
+PAGE = (
+    "index.html", "chat.css", "icon.svg", "chat.js",
+    "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js",
+)  # fmt: skip
 REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -100,6 +104,7 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         await anyio.to_thread.run_sync(parts.tracing.stop)
 
     app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
+    add_doors(app)
     app.add_middleware(Traced)
     faults.add_handlers(app)
     app.add_route("/v1/chat/completions", chat_completions, ["POST"])  # takes nothing that FastAPI would have to solve
@@ -137,6 +142,7 @@ def _adopt(app: FastAPI, champion: Answering) -> None:
 async def chat_completions(request: Request) -> Response:
     """Answer in OpenAI's format, whole or as a stream."""
     fleet, entry = cast(Fleet, request.app.state.fleet), cast(Entry, request.app.state.parts.entry)
+    request.app.state.doors.enter()
     guest = await entry.admit(request)
     body = parse(ChatRequest, await read_body(request))
     guest = entry.named(guest, body.user)
@@ -239,7 +245,9 @@ def healthz() -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Answer 200 when an engine can answer."""
+    """Answer 200 when an engine can answer and somebody new may ask."""
+    if request.app.state.doors.are_closed:
+        return PlainTextResponse("the service takes nobody new\n", 503)
     ready = await request.app.state.pool.is_ready()
     return PlainTextResponse("ready\n" if ready else "the engine is not ready\n", 200 if ready else 503)
 

@@ -68,8 +68,8 @@ class Chat:
     engine = bentoml.depends(Engine)
 
     async def __is_ready__(self) -> bool:
-        """Tell whether an engine answers; BentoML's own probe of it may hang, and is off."""
-        return bool(await app.state.pool.is_ready())
+        """Tell whether an engine answers and we take requests; BentoML's own probe of it may hang, and is off."""
+        return not app.state.doors.are_closed and bool(await app.state.pool.is_ready())
 
     async def __metrics__(self, own: str) -> str:
         """Return the metrics; what is asked of the engines now is in them the next time.

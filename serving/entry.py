@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import metrics
-from serving.access import NAMED, Access, Caller, Tokens, address
+from serving.access import NAMED, Access, Caller, Tokens, address, is_https
 from serving.breaker import Breaker
 from serving.keys import key_file
 from serving.limits import Limiter, ProcessLimiter, RedisLimiter, Taken
@@ -32,7 +32,8 @@ OWN = "own-"
 class Guest:
     """Whom a request stands for: `user` is the hash by which they are known everywhere behind the entry.
 
-    `is_proven` tells whether nobody else could have given that user: credentials or a cookie stand behind them.
+    `is_proven` tells whether nobody else could have given that user: credentials or a cookie stand behind them;
+    `is_https`, whether the request came by https, so that a cookie need never go another way.
     """
 
     caller: Caller
@@ -40,6 +41,7 @@ class Guest:
     new_session: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     is_proven: bool = True
+    is_https: bool = False
 
     @property
     def scope(self) -> str:
@@ -62,7 +64,9 @@ class Guest:
         """Give a response the headers and, to a browser seen for the first time, the cookie of this guest."""
         response.headers.update(self.headers)
         if self.new_session:
-            response.set_cookie(SESSION, self.new_session, SESSION_SECONDS, httponly=True, samesite="lax")
+            response.set_cookie(
+                SESSION, self.new_session, SESSION_SECONDS, httponly=True, samesite="lax", secure=self.is_https
+            )
         return response
 
 
@@ -84,7 +88,9 @@ class Entry:
             return Guest(caller, self._hash(caller.subject))
         known = request.cookies.get(SESSION)
         session = known or secrets.token_urlsafe(24)
-        return Guest(caller, self._hash(f"session:{session}"), None if known else session)
+        new, came = None if known else session, request.headers.get("X-Forwarded-Proto")
+        by_https = is_https(request.url.scheme, came, self._proxies)
+        return Guest(caller, self._hash(f"session:{session}"), new, is_https=by_https)
 
     async def admit(self, request: Request) -> Guest:
         """Return who asks, after taking a token from their bucket.

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from stages.arms import engines
-from stages.arms.service import ask, base_url, is_ready, log_path, wait_followed
+from stages.arms.service import ask, base_url, drain, is_ready, log_path, wait_followed
 from thumbwheel.arms import Routing, routing_path
 from thumbwheel.bundle import refuse_other
 from thumbwheel.command import run
@@ -100,7 +100,7 @@ def switch(wanted: Released) -> bool:
             engines.write_routing(before)
             return False
     _record(wanted, base, json.loads(record_path().read_text()).get("pid", 0))
-    engines.retire(after)
+    engines.retire(before, after)
     return True
 
 
@@ -124,7 +124,12 @@ def served() -> Released | None:
 
 
 def stop_service() -> int:
-    """Stop every process of the service, the engine's included, and return how many there were."""
+    """Stop every process of the service, the engine's included, and return how many there were.
+
+    Answers under way are ended first, within admission.answer_seconds of serving.yaml, and new requests refused.
+    """
+    if leased(PURPOSE):
+        drain()
     count = 0
     while processes := leased(PURPOSE):
         count += len(processes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.guard_links import program
 from benchmarks.guard_sets import Injection, injections, prompt_sets
 from benchmarks.guardrails import auc, share
 from tests.conftest import public_or_skip
@@ -36,3 +37,9 @@ def test_the_seeds_own_sets_need_no_public_data(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("THUMBWHEEL_PUBLIC_DATA", str(tmp_path))
     names = {each.name for each in prompt_sets()}
     assert names >= {"seed jailbreak", "seed benign", "seed questions"}
+
+
+def test_what_is_left_of_a_program_is_neither_comment_nor_string() -> None:
+    source = 'import os  # see evil.me\nx = "evil.me" + f(\n    """evil\n.me""", os.link(a))\n'
+    assert program(source) == 'import os  ""\nx = "" + f(\n    "", os.link(a))\n'
+    assert program("print 'no Python 3'(") == ""

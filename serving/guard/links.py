@@ -19,6 +19,13 @@ LINK = re.compile(
     re.IGNORECASE,
 )
 """With a scheme, with two slashes alone, or a bare host name of a common domain: pages make links of all of them."""
+RECEIVERS = "self|this|cls|super|window|document"
+WORDS = "info|app|dev|me|top|online|site|shop|club|link|click|in|us|co"
+"""Endings that programs call members by, too."""
+OWN = re.compile(rf"(?:{RECEIVERS})\.(?:{TOP})")
+MEMBER = re.compile(rf"(?:(?:{RECEIVERS})\.)?[^\W\d]\w*\.(?:{WORDS})")
+GLUED = re.compile(r"[^\W\d_]+\.(?:In|De)")
+"""Two sentences with no blank between them, where the second begins with a word that is an ending, too."""
 TRAILING = ".,;:!?*_~"
 DRAWN = re.compile(r"[\u2024\u3002\uff0e\uff61]")
 """Dots of other scripts, which browsers read as a dot."""
@@ -28,14 +35,28 @@ def links(text: str, hosts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """Yield start and end of every link whose host is neither one of `hosts` nor below one."""
     for match in LINK.finditer(DRAWN.sub(".", text)):
         link = match.group().rstrip(TRAILING)
-        if not is_allowed(link, hosts):
-            yield match.start(), match.start() + len(link)
+        start, end = match.start(), match.start() + len(link)
+        if not is_allowed(link, hosts) and not is_word(link, text[start - 1 : start], text[end : end + 1]):
+            yield start, end
 
 
 def is_allowed(link: str, hosts: tuple[str, ...]) -> bool:
     """Tell whether a link's host is allowed; a link whose host cannot be told is not."""
     host = _host(link)
     return host is not None and any(host == allowed or host.endswith(f".{allowed}") for allowed in hosts)
+
+
+def is_word(link: str, before: str, after: str) -> bool:
+    """Tell whether what reads as a bare host is a name in a program, or the seam of two sentences.
+
+    `before` and `after` are the characters beside it, for a name is called, assigned to or stands between backticks.
+    One label at most is free and nothing follows, so that no data can leave by a host of that form.
+    """
+    if OWN.fullmatch(link):
+        return True
+    if MEMBER.fullmatch(link):
+        return after in ("(", "=") or before == after == "`"
+    return GLUED.fullmatch(link) is not None and link.partition(".")[0].islower()
 
 
 def _host(link: str) -> str | None:

@@ -18,7 +18,7 @@ from serving.memory.session import Session, Sessions, continued, from_history, s
 from serving.memory.statements import statements
 from serving.memory.summary import Summariser, is_due
 from serving.memory.tokens import PromptTokens, Tools, with_system
-from serving.memory.window import Fitted, TooLongError, fit
+from serving.memory.window import Fitted, TooLongError, fit, turns_of
 from serving.openai_api import ApiError
 from serving.options import MemoryOptions
 from serving.sentences import Sentences
@@ -208,7 +208,7 @@ class Memory:
         try:
             return self._fit(tokens, asked, asked.system, whole)
         except TooLongError as error:
-            message = f"the message is too long for the model: {error}; shorten it"
+            message = f"the message is too long for the model: {error}; {way_out(asked, whole)}"
             raise ApiError(400, message, "context_length_exceeded", "messages") from None
 
     async def _keep_turns(self, context: Context, reply: Reply) -> None:
@@ -237,3 +237,10 @@ class Memory:
             question = question_of(context.whole)
             vector = await self._sentences.vector(question)
             await to_thread.run_sync(self.recall.add, reply, question, vector)
+
+
+def way_out(asked: Asked, whole: Messages) -> str:
+    """Return what whoever asked too much may do: a turn stays whole, with all calls of tools and their results."""
+    if rounds := sum("tool_calls" in message for message in turns_of(whole)[-1]):
+        return f"shorten the results of its {rounds} rounds of tool calls, or go on in a new message of the user's"
+    return "shorten it, or offer fewer tools" if asked.tools else "shorten it"

@@ -1,6 +1,9 @@
 // The service's API as the page uses it: a streamed answer, feedback, and what is kept of a conversation.
 
+import { credentials } from "./access.js";
+
 export class ApiError extends Error {}
+export class KeyError extends ApiError {}
 
 const OFFLINE = "The service can't be reached. Check your connection and try again.";
 
@@ -25,19 +28,25 @@ export async function ask(body, signal, onStart, onText, onCited) {
 
 export const sendFeedback = (body) => post("/v1/feedback", body);
 
+export const checkKey = (headers) => call("/v1/models", { headers });
+
 export async function getJson(path) {
-  const response = await fetch(path).catch(() => { throw new ApiError(OFFLINE); });
-  if (!response.ok) throw new ApiError(`status ${response.status}`);
-  return response.json();
+  return (await call(path, { headers: credentials() })).json();
 }
 
-async function post(path, body, signal) {
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+function post(path, body, signal) {
+  const headers = { "Content-Type": "application/json", ...credentials() };
+  return call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+// Rejects with KeyError where the service wants a key, or another one.
+async function call(path, options) {
   const response = await fetch(path, options).catch((error) => {
     throw error.name === "AbortError" ? error : new ApiError(OFFLINE);
   });
-  if (!response.ok) throw new ApiError(await explained(response));
-  return response;
+  if (response.ok) return response;
+  if (response.status === 401 && !options.headers.Authorization) throw new KeyError("This assistant asks for a key.");
+  throw new (response.status === 401 ? KeyError : ApiError)(await explained(response));
 }
 
 async function explained(response) {

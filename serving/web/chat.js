@@ -1,7 +1,9 @@
 // The chat page: one conversation, its streamed replies, and what the user says of them.
 
-import { ApiError, ask, getJson, sendFeedback } from "./api.js";
+import { askForKey, letAccess } from "./access.js";
+import { ApiError, KeyError, ask, checkKey, getJson } from "./api.js";
 import { showSources } from "./citations.js";
+import { letRate, markSpan } from "./feedback.js";
 import { render } from "./markdown.js";
 import { letMark } from "./spans.js";
 
@@ -14,13 +16,15 @@ const ICONS = {
   again: "M20 11a8 8 0 1 0-2.300 6.700M20 5v6h-6",
 };
 const KEPT = "thumbwheel.conversation";
+const NEAR = 60; // pixels from the end, within which a reader follows the answer
 const CONSENT = "thumbwheel.consent";
 
 const $ = (id) => document.getElementById(id);
-const turns = []; // {role, content, view?, id?}; what is on the page, and what is sent
+const turns = []; // {role, content, view, id?, conversation?}; what is on the page, and what is sent
 let conversation = null;
 let running = null; // AbortController of the answer being streamed
 let release = null;
+let locked = null; // the view of the question that waits for a key
 
 // --- asking ---------------------------------------------------------------------------------------------------------
 
@@ -33,26 +37,51 @@ function send(text) {
 async function answer(turn, replaced = null) {
   const view = turn.view;
   running = new AbortController();
+  locked = null;
   setBusy(view, true);
+  scrollDown();
   let text = "";
-  const show = () => { turn.content = text; view.querySelector(".text").replaceChildren(render(text)); scrollDown(); };
+  const show = () => { turn.content = text; view.querySelector(".text").replaceChildren(render(text)); };
   try {
     const finish = await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
-      (ids) => { turn.id = ids.message; keep(ids.conversation); },
-      (piece) => { text += piece; show(); },
-      (sources) => { showSources(view, sources); scrollDown(); });
+      (ids) => { turn.id = ids.message; keep(turn.conversation = ids.conversation); },
+      (piece) => { text += piece; follow(show); },
+      (sources) => follow(() => showSources(view, sources)));
     markFiltered(view, finish);
   } catch (error) {
-    if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
+    if (error instanceof KeyError) lock(turn, error.message);
+    else if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
     else if (!text) view.querySelector(".text").textContent = "Stopped.";
     if (!(error instanceof ApiError) && error.name !== "AbortError") console.error(error);
   } finally {
     running = null;
-    setBusy(view, false);
-    view.querySelector(".actions").hidden = !text;
+    follow(() => { setBusy(view, false); view.querySelector(".actions").hidden = !text; });
     onlyLastCanBeAnsweredAgain();
   }
+}
+
+function lock(turn, why) {
+  locked = turn.view;
+  problem(turn.view, why, () => answer(turn));
+  askForKey(why);
+}
+
+// What was said so far belongs to who said it, with another key or none: only what waits for the key goes on, anew.
+function onKey() {
+  const view = locked;
+  if (!view) return startAnew();
+  leave();
+  for (const turn of turns) {
+    turn.id = null;
+    turn.view.querySelector(".actions")?.setAttribute("hidden", "");
+  }
+  view.querySelector(".retry").click();
+}
+
+function leave() {
+  conversation = locked = null;
+  sessionStorage.removeItem(KEPT);
 }
 
 function markFiltered(view, finish) {
@@ -79,66 +108,6 @@ function answerAgain(turn) {
   answer(turn, replaced);
 }
 
-// --- feedback -------------------------------------------------------------------------------------------------------
-
-async function rate(turn, feedback, thanks) {
-  const state = turn.view.querySelector(".state");
-  try {
-    await sendFeedback({ conversation_id: conversation, message_id: turn.id, consent: $("consent").checked, ...feedback });
-    state.textContent = thanks;
-    return true;
-  } catch (error) {
-    state.textContent = `Not sent: ${error.message}`;
-    return false;
-  }
-}
-
-async function thumb(turn, rating) {
-  const view = turn.view;
-  if (!(await rate(turn, { rating }, "Thank you!"))) return;
-  view.querySelector(".up").setAttribute("aria-pressed", rating === "up");
-  view.querySelector(".down").setAttribute("aria-pressed", rating === "down");
-  view.querySelector(".reasons").hidden = rating === "up";
-  scrollDown();
-}
-
-async function markSpan(turn, span) {
-  const view = turn.view;
-  if (!turn.id || !(await rate(turn, { rating: "down", spans: [span] }, "Thank you, marked."))) return false;
-  view.querySelector(".up").setAttribute("aria-pressed", false);
-  view.querySelector(".down").setAttribute("aria-pressed", true);
-  return true;
-}
-
-async function giveReason(turn, button) {
-  if (!(await rate(turn, { rating: "down", reason: button.dataset.reason }, "Thank you, noted."))) return;
-  for (const other of turn.view.querySelectorAll(".reasons [data-reason]")) other.setAttribute("aria-pressed", other === button);
-}
-
-function openEditor(turn) {
-  const editor = turn.view.querySelector(".editor");
-  const area = editor.querySelector("textarea");
-  editor.hidden = false;
-  area.value ||= turn.content;
-  area.rows = Math.min(12, Math.max(4, Math.ceil(area.value.length / 70)));
-  area.focus();
-  editor.scrollIntoView({ block: "nearest" });
-}
-
-async function sendEdit(turn) {
-  const view = turn.view;
-  const correction = view.querySelector(".editor textarea").value.trim();
-  if (!correction || correction === turn.content) {
-    view.querySelector(".state").textContent = "Change the answer first.";
-    return;
-  }
-  const down = view.querySelector(".down").getAttribute("aria-pressed") === "true";
-  if (!(await rate(turn, { correction, ...(down ? { rating: "down" } : {}) }, "Thank you for the better answer!"))) return;
-  view.querySelector(".editor").hidden = view.querySelector(".reasons").hidden = true;
-  view.querySelector(".yours").hidden = false;
-  view.querySelector(".yours div").replaceChildren(render(correction));
-}
-
 // --- the page -------------------------------------------------------------------------------------------------------
 
 function addUser(content) {
@@ -149,7 +118,7 @@ function addUser(content) {
 
 function addReply(content = "", id = null) {
   const view = $("reply").content.cloneNode(true).firstElementChild;
-  const turn = { role: "assistant", content, view, id };
+  const turn = { role: "assistant", content, view, id, conversation };
   turns.push(turn);
   view.querySelector(".text").append(render(content));
   view.querySelector(".actions").hidden = !id;
@@ -160,17 +129,10 @@ function addReply(content = "", id = null) {
 }
 
 function wire(turn) {
-  const on = (selector, type, act) => turn.view.querySelector(selector).addEventListener(type, act);
   for (const name of ["up", "down", "edit", "again"]) turn.view.querySelector(`.${name}`).append(icon(name));
+  turn.view.querySelector(".again").addEventListener("click", () => running || answerAgain(turn));
   letMark(turn.view, () => (running ? "" : turn.content), (span) => markSpan(turn, span));
-  on(".up", "click", () => thumb(turn, "up"));
-  on(".down", "click", () => thumb(turn, "down"));
-  on(".again", "click", () => running || answerAgain(turn));
-  on(".edit", "click", () => openEditor(turn));
-  on(".better", "click", () => openEditor(turn));
-  on(".editor", "submit", (event) => { event.preventDefault(); sendEdit(turn); });
-  on(".cancel", "click", () => { turn.view.querySelector(".editor").hidden = true; });
-  on(".reasons", "click", (event) => event.target.dataset.reason && giveReason(turn, event.target));
+  letRate(turn);
 }
 
 function reset(view) {
@@ -195,7 +157,6 @@ function setBusy(view, busy) {
   $("log").setAttribute("aria-busy", busy);
   $("send").hidden = busy;
   $("stop").hidden = !busy;
-  scrollDown();
 }
 
 function onlyLastCanBeAnsweredAgain() {
@@ -204,6 +165,13 @@ function onlyLastCanBeAnsweredAgain() {
 
 function scrollDown() {
   $("scroll").scrollTop = $("scroll").scrollHeight;
+}
+
+// Change the page and stay at its end, unless its reader has scrolled up to read.
+function follow(change) {
+  const { scrollHeight, scrollTop, clientHeight } = $("scroll");
+  change();
+  if (scrollHeight - scrollTop - clientHeight < NEAR) scrollDown();
 }
 
 function icon(name) {
@@ -233,9 +201,8 @@ function greet() {
 function startAnew() {
   running?.abort();
   turns.length = 0;
-  conversation = null;
-  sessionStorage.removeItem(KEPT);
-  greet();
+  leave();
+  if (release) greet();
   $("message").focus();
 }
 
@@ -278,6 +245,7 @@ async function start() {
   });
   $("stop").addEventListener("click", () => running?.abort());
   $("new").addEventListener("click", startAnew);
+  letAccess(checkKey, onKey);
   release = await getJson("/release");
   document.title = $("title").textContent = release.title;
   $("message").placeholder = `Message ${release.assistant}`;

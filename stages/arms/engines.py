@@ -30,7 +30,8 @@ SERVICE = "chat"
 """What the service's processes run for; an arm's engine runs for a part of it."""
 POLL_SECONDS = 0.5
 STOP_SECONDS = 25
-DRAIN_SECONDS = 30
+DRAIN_SECONDS = 240
+"""How long an engine that nobody new is answered by may go on; as admission.answer_seconds of serving.yaml."""
 NAMES_THE_RELEASE = ("release.json", "bentofile.yaml")
 """Files of a Bento that differ with the release though its code is the same."""
 
@@ -167,9 +168,8 @@ def log_path(version: int) -> Path:
 
 def is_ready(arm: Arm) -> bool:
     """Tell whether an arm's engine answers its health check."""
-    url = arm.engine or f"http://127.0.0.1:{settings().engine_port}"
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+        return httpx.get(f"{_url(arm)}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -183,15 +183,21 @@ def stop_engine(version: int) -> int:
 
 
 def drain(arm: Arm) -> None:
-    """Wait until an engine writes no answer any more, for a while; one that does not say is given a second."""
+    """Wait until an engine writes no answer any more, for a while; one that does not say is given a second.
+
+    Nobody new may be answered by it: the running service has followed a routing without it.
+    """
     time.sleep(1)
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end and _running(arm):
         time.sleep(POLL_SECONDS)
 
 
-def retire(routing: Routing) -> None:
-    """Stop every engine that the routing does not name, the service's own among them."""
+def retire(before: Routing, routing: Routing) -> None:
+    """Stop every engine that the routing does not name, the service's own among them, once it has ended its answers."""
+    for arm in before.arms():
+        if arm not in routing.arms():
+            drain(arm)
     kept = {purpose(arm.version) for arm in routing.arms() if arm.engine}
     for process in leased(SERVICE):
         mark = _purpose_of(process)
@@ -225,9 +231,13 @@ def tail(path: Path, characters: int = 600) -> str:
     return " | ".join(lines)[-characters:]
 
 
+def _url(arm: Arm) -> str:
+    return arm.engine or f"http://127.0.0.1:{settings().engine_port}"
+
+
 def _running(arm: Arm) -> bool:
     try:
-        text = httpx.get(f"{arm.engine}/metrics", timeout=5).text
+        text = httpx.get(f"{_url(arm)}/metrics", timeout=5).text
     except httpx.HTTPError:
         return False
     lines = [line for line in text.splitlines() if line.startswith("vllm:num_requests_running")]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,8 @@ from thumbwheel.errors import ReleaseError
 from thumbwheel.release import Released
 from thumbwheel.settings import settings
 from thumbwheel.tracking import MODEL
+
+logger = logging.getLogger(__name__)
 
 QUESTION = "What is the Brindle Hub?"
 POLL_SECONDS = 0.5
@@ -39,6 +45,44 @@ def service_headers() -> dict[str, str]:
     """Return the credentials by which our tasks ask the service, where the environment has some."""
     key = settings().service_key
     return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+
+
+def operator_proof(body: bytes) -> dict[str, str] | None:
+    """Return the header by which the service knows who runs it; None where no service has made its key yet."""
+    path = settings().user_key_path
+    if not path.exists():
+        return None
+    return {"X-Operator-Proof": hmac.new(path.read_bytes(), body, hashlib.sha256).hexdigest()}
+
+
+def drain() -> int:
+    """Let the running service end the answers under way and take nobody new; return how many it did not end in time.
+
+    One that does not answer, or that cannot drain, is not waited for.
+    """
+    end = None
+    while (told := _drained()) is not None and (left := int(told["answering"])):
+        if end is None:
+            end = time.monotonic() + float(told["seconds"])
+            logger.info("%d answers are being written, which may take %g s", left, told["seconds"])
+        if time.monotonic() > end:
+            logger.warning("%d answers are cut off: their time is over", left)
+            return left
+        time.sleep(POLL_SECONDS)
+    return 0
+
+
+def _drained() -> dict[str, Any] | None:
+    """Close the service's doors, and return what it says; None where it says nothing of them."""
+    body = json.dumps({"drain": True}).encode()
+    if (proof := operator_proof(body)) is None:
+        return None
+    try:
+        answer = httpx.post(f"{base_url()}/v1/drain", content=body, headers=proof, timeout=10)
+        told: Any = answer.json() if answer.status_code == 200 else None
+    except (httpx.HTTPError, ValueError):
+        return None
+    return told if isinstance(told, dict) and told.get("object") == "drain" else None
 
 
 def is_ready(release: Released) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from stages.arms.service import base_url, operator_proof
 from stages.evidence import Event
 from stages.forgetting.files import Search
 from stages.forgetting.found import Found
@@ -97,14 +96,11 @@ def ask_service(users: frozenset[str], items: Collection[str], erase: bool) -> d
 
 def _running_service(users: frozenset[str]) -> Iterator[Found]:
     """Have the service that runs here forget what it holds in its own memory; none runs, and there is nothing."""
-    place = settings()
-    key, body = place.user_key_path, json.dumps({"users": sorted(users)}).encode()
-    if not key.exists():
+    body = json.dumps({"users": sorted(users)}).encode()
+    if (proof := operator_proof(body)) is None:
         return
-    proof = hmac.new(key.read_bytes(), body, hashlib.sha256).hexdigest()
-    url = f"http://{place.host}:{place.chat_port}/v1/erasures"
     try:
-        answer = httpx.post(url, content=body, headers={"X-Operator-Proof": proof}, timeout=SECONDS)
+        answer = httpx.post(f"{base_url()}/v1/erasures", content=body, headers=proof, timeout=SECONDS)
     except httpx.HTTPError:
         return
     if answer.status_code == 200:

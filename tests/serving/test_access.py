@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.access import Tokens, address
+from serving.access import Tokens, address, is_https
 from serving.keys import KeyFile, key_file
 from serving.openai_api import ApiError
 from serving.options import JwtOptions
@@ -337,3 +337,26 @@ def test_what_a_client_writes_into_the_header_never_changes_its_address(forged: 
 def test_a_subscriber_is_one_address_however_many_they_have(told: str, counted: str) -> None:
     assert address(told, None, 0) == counted
     assert address("10.9.9.9", told, 1) == counted
+
+
+@given(
+    forged=st.lists(st.sampled_from(["https", "http", ""]), max_size=3),
+    inner=st.lists(st.sampled_from(["https", "http"]), max_size=2),
+    outer=st.sampled_from(["https", "http"]),
+)
+def test_only_what_the_outermost_of_our_proxies_wrote_makes_a_request_https(
+    forged: list[str], inner: list[str], outer: str
+) -> None:
+    header = ", ".join([*forged, outer, *inner])
+    assert is_https("http", header, 1 + len(inner)) is (outer == "https")
+    assert is_https("https", header, 1 + len(inner)) is True
+    assert is_https("http", header, 0) is False
+    assert is_https("http", outer, 3) is (outer == "https")  # several proxies, of which one alone writes the header
+
+
+@pytest.mark.parametrize(("came", "is_secure"), [("https", True), ("http", False)])
+def test_a_cookie_given_by_https_goes_no_other_way(tmp_path: Path, came: str, is_secure: bool) -> None:
+    with chatting(tmp_path, options_with(access={"proxies": 1})) as chat:
+        body = {"messages": [{"role": "user", "content": "Hi"}]}
+        cookie = chat.http.post(CHAT, json=body, headers={"X-Forwarded-Proto": came}).headers["Set-Cookie"]
+    assert ("; Secure" in cookie) is is_secure

@@ -324,7 +324,7 @@ def test_the_page_and_its_parts_come_from_the_service_alone(chat: Chat) -> None:
     page = chat.http.get("/")
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
     assert "http" not in page.text.replace("http-equiv", "")
-    for name in ("chat.css", "chat.js", "api.js", "markdown.js", "icon.svg"):
+    for name in ("chat.css", "chat.js", "api.js", "access.js", "feedback.js", "markdown.js", "icon.svg"):
         assert chat.http.get(f"/{name}").status_code == 200
 
 

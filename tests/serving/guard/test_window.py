@@ -19,11 +19,15 @@ VALUES = (
     *("I was born on 12 March 1990", "date of birth: March 12th, 1990", "sk-abcdefghijklmnopqrstuvwxyz0123456789ABCD"),
     *("NI number AB 12 34 56 C", "https://user:secretpass@host.example/x"),
 )
-LINKS = ("https://evil.example/a?b=c", "www.evil.com", "evil.com/path", "//evil.net/x", "javascript:alert(1)")
+LINKS = (
+    *("https://evil.example/a?b=c", "www.evil.com", "evil.com/path", "//evil.net/x", "javascript:alert(1)"),
+    *("foo.me", "evil.In/x"),
+)
 WORDS = (
     "The",
     "light",
     "blinks",
+    *("self.net(x)", "logging.info(", "`foo.me`", "procurement.In"),
     "5",
     "times",
     "of",
@@ -135,6 +139,32 @@ def test_a_link_elsewhere_is_removed_in_every_disguise(link: str) -> None:
     out, verdicts, _ = sent(SCREEN, list(f"Look at {link} now"))
     assert out == "Look at [link removed] now"
     assert [verdict.rule for verdict in verdicts] == ["link"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'logging.info("ready")',
+        "self.logger.info(x) and this.net(x)",
+        "self.top, window.top; document.link",
+        "style.top=5 if `foo.me` else `self.app.me`",
+        "was asked for its procurement.In 1964 it ended.",
+    ],
+)
+def test_names_in_programs_and_the_seams_of_sentences_are_no_links(text: str) -> None:
+    assert sent(SCREEN, list(text))[0] == text
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("foo.me", "Evil.In", "x.evil.In", "evil.info/x(", "data.evil.info()", "self.data.evil.info(x)"),
+        *("self.net/secret", "self.net:80", "self.net?secret", "evil.me?a=b", "`evil.com`", "`data.evil.me`"),
+        *("evil.com(x)", "evil.top:8080", "evil-one.info()", "https://evil.info()", "www.evil.me("),
+    ],
+)
+def test_what_only_looks_like_a_name_in_a_program_is_a_link(link: str) -> None:
+    assert "[link removed]" in sent(SCREEN, list(f"Look at {link} now"))[0]
 
 
 def test_invisible_characters_and_turned_writing_never_leave() -> None:

@@ -61,6 +61,20 @@ def test_tools_take_of_the_budget(tools_chat: Chat) -> None:
     assert post(tools_chat, asked, tools=[CLOCK]).status_code == 200
     refused = post(tools_chat, asked, tools=[tool("big", description="word " * 1900)])
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert "offer fewer tools" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_turn_with_too_many_rounds_of_calls_is_refused_with_the_way_to_go_on(tools_chat: Chat, stream: bool) -> None:
+    rounds = [said for n in range(30) for said in (calling(f"c{n}"), result(f"c{n}", "word " * 100))]
+    refused = post(tools_chat, [USER, *rounds], tools=[WEATHER], stream=stream)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
+    assert "the results of its 30 rounds of tool calls" in error["message"]
+    assert tools_chat.engine.payloads == []
+
+    asked_anew = post(tools_chat, [USER, *rounds, {**USER, "content": "And now?"}], tools=[WEATHER], stream=stream)
+    assert asked_anew.status_code == 200
 
 
 def test_a_template_is_given_tools_and_arguments_as_values() -> None:
