@@ -45,7 +45,10 @@ class Bench(NamedTuple):
 
 
 class Lot(NamedTuple):
-    """Folded rows and their sets of n-grams, each of which is made when it is first asked for; see `set_in`."""
+    """Folded rows and their sets of n-grams, each of which is made when it is first asked for; see `set_in`.
+
+    One thread at a time may ask.
+    """
 
     folded: Folded
     held: GramSets
