@@ -20,7 +20,7 @@ from benchmarks.data_dedup import CORPORA, PLANTED, REAL
 from benchmarks.dedup_corpus import corpus, write
 from benchmarks.measure import machine, markdown
 from stages.duplicates.bands import Bands, sorted_bands, with_company
-from stages.duplicates.clusters import Sketch, forest, link_within
+from stages.duplicates.clusters import forest, link_within, made_ready
 from stages.duplicates.dedup_params import DedupParams
 from stages.duplicates.documents import fold_table
 from stages.duplicates.grams import marked_rows
@@ -77,9 +77,9 @@ def measure_units() -> Units:
 def _confirmed(folded: Folded, keys: np.ndarray, rows: np.ndarray, params: DedupParams) -> np.ndarray:
     """Return the pairs that join the clusters of one band."""
     some = joined_rows(folded, rows)
-    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]), marked_rows(some, params.words))
+    picked = made_ready(some, keys[rows], marked_rows(some, params.words))
     alone = forest(len(rows), np.empty((0, 2), np.int64))
-    return link_within(picked, 0, alone, params.words, params.threshold)[1]
+    return link_within(picked, 0, alone, params.words, params.threshold).pairs
 
 
 def plan(units: Units, rows: int, cores: int, memory: float) -> list[list[str]]:

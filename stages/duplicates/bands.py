@@ -39,6 +39,48 @@ def with_company(bands: Bands) -> np.ndarray:
     return np.flatnonzero(company)
 
 
+def meeting_places(bands: Bands, known: Bands) -> np.ndarray:
+    """Return for every row and band which places of known bands hold its key: first and last, the last not included.
+
+    Shape (rows, bands, 2), int32; the two are equal where none does.
+    """
+    places = fresh((bands.rows.shape[1], len(bands.rows), 2), np.int32)
+    _find_places(bands, known, places)
+    return places
+
+
+@njit(cache=True, nogil=True)
+def _find_places(bands: Bands, known: Bands, places: np.ndarray) -> None:
+    """Fill in `meeting_places`."""
+    for band in range(len(bands.keys)):
+        ordered, first, last = known.keys[band], 0, 0
+        for k in range(bands.keys.shape[1]):
+            key, row = bands.keys[band, k], bands.rows[band, k]
+            if k == 0 or key != bands.keys[band, k - 1]:
+                first = last = _first_at(ordered, key, last)
+                while last < len(ordered) and ordered[last] == key:
+                    last += 1
+            places[row, band, 0], places[row, band, 1] = first, last
+
+
+@njit(cache=True, nogil=True)
+def _first_at(ordered: np.ndarray, key: np.uint64, low: int) -> int:
+    """Return the first place from `low` on of no lesser key, by steps that double and then halve."""
+    high, step = low, 1
+    while high < len(ordered) and ordered[high] < key:
+        low = high + 1
+        high += step
+        step *= 2
+    high = min(high, len(ordered))
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @njit(cache=True, nogil=True)
 def _sort_band(keys: np.ndarray, band: int, ordered: np.ndarray, rows: np.ndarray) -> None:
     """Write the keys of a band in order into `ordered`, and whose they are into `rows`.

@@ -16,16 +16,17 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from stages.duplicates.bands import Bands
-from stages.duplicates.clusters import Known, Sketch, forest, link_known, link_within, roots, sketch
+from stages.duplicates.clusters import Joins, Known, Sketch, forest, link_known, link_within, roots, sketch
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.documents import bytes_of
-from stages.duplicates.grams import GramSets, joined_sets, no_sets, picked_sets
+from stages.duplicates.grams import GramSets, Lot, known_lot
+from stages.duplicates.measured import NOTHING_MEASURED, Measured, pair_keys
 from stages.duplicates.minhash import row_keys
 from stages.duplicates.rows import Folded, equal_rows, only_rows
 from stages.duplicates.similarity import similarities
@@ -39,25 +40,6 @@ MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
 Segment = Mapping[str, np.ndarray]
 """The arrays of one batch by name; see `_segment`."""
-
-
-class Measured(NamedTuple):
-    """Similarities that were measured: of two documents, by `first << 32 | second`, in order."""
-
-    pairs: np.ndarray
-    values: np.ndarray
-
-    def extended(self, pairs: np.ndarray, values: np.ndarray) -> Measured:
-        """Return these and others."""
-        order = np.argsort(every := np.concatenate((self.pairs, pairs)))
-        return Measured(every[order], np.concatenate((self.values, values))[order])
-
-    def of(self, pairs: np.ndarray) -> np.ndarray:
-        """Return the similarities of pairs, all of which were measured."""
-        return self.values[np.searchsorted(self.pairs, pairs)]
-
-
-NOTHING_MEASURED = Measured(np.empty(0, np.int64), np.empty(0, np.float64))
 
 
 class History:
@@ -104,13 +86,14 @@ class History:
         documents = self._find_equal(folded, keys)
         fresh, documents = _number(folded, keys, documents, self.size)
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
-        some, within = self.link(only_rows(folded, fresh), base, parents)
-        edges = [within]
+        some, edges = self.link(only_rows(folded, fresh), base, parents)
+        joins = []
         for known_base, segment in self._numbered():
-            bands = Bands(segment["band_keys"], segment["band_rows"])
-            known = Known(known_base, _folded(segment), _sets(segment), bands)
-            edges.append(link_known(some, base, known, parents, self.params.words, self.threshold))
-        self.segments.append(_segment(some, keys[fresh], ids, documents, np.concatenate(edges)))
+            known = Known(known_base, _lot(segment), Bands(segment["band_keys"], segment["band_rows"]))
+            joins.append(link_known(some, base, known, parents, self.params.words, self.threshold))
+        self._remember(joins)
+        edges = np.concatenate([edges, *(one.pairs for one in joins)])
+        self.segments.append(_segment(some, keys[fresh], ids, documents, edges))
         return documents
 
     def link(self, folded: Folded, base: int, parents: np.ndarray) -> tuple[Sketch, np.ndarray]:
@@ -119,7 +102,10 @@ class History:
         The sketch holds the n-grams of rows that were compared, as far as this process has them. `parents` is the
         union-find forest of all documents, and may be changed.
         """
-        return link_within(sketch(folded, self.params), base, parents, self.params.words, self.threshold)
+        some = sketch(folded, self.params)
+        joins = link_within(some, base, parents, self.params.words, self.threshold)
+        self._remember([joins])
+        return some, joins.pairs
 
     def edges(self) -> np.ndarray:
         """Return the pairs of documents that join all clusters, shape (pairs, 2)."""
@@ -131,25 +117,28 @@ class History:
 
     def similarities(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return the Jaccard similarity of documents `left[i]` and `right[i]`, float64; each pair is measured once."""
-        pairs = left << 32 | right
-        new = np.unique(pairs[~np.isin(pairs, self.measured.pairs, kind="sort")])
-        found = self._measure(new >> 32, new & 0xFFFFFFFF)
-        self.measured = self.measured.extended(new, found)
+        pairs = pair_keys(left, right)
+        new = self.measured.lack(pairs)
+        self.measured = self.measured.extended(new, self._measure(new >> 32, new & 0xFFFFFFFF))
         return self.measured.of(pairs)
 
+    def _remember(self, joins: Sequence[Joins]) -> None:
+        """Keep the similarities of pairs, no two of them alike, that were found while new documents were linked."""
+        pairs = np.concatenate([np.empty((0, 2), np.int64), *(some.pairs for some in joins)])
+        values = np.concatenate([np.empty(0), *(some.similarities for some in joins)])
+        self.measured = self.measured.extended(pair_keys(pairs[:, 0], pairs[:, 1]), values)
+
     def _measure(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        needed, places = np.unique(np.concatenate((left, right)), return_inverse=True)
-        there = [
-            (base, segment, rows - base)
-            for base, segment in self._numbered()
-            if len(rows := needed[(needed >= base) & (needed < base + len(segment["text_at"]) - 1)])
-        ]
-        if len(there) == 1 and not len(_sets(there[0][1]).missing(there[0][2])):
-            base, sets = there[0][0], _sets(there[0][1])
-            return similarities(sets, left - base, sets, right - base)
-        picked = [picked_sets(_folded(one), _sets(one), rows, self.params.words) for _, one, rows in there]
-        sets = joined_sets(picked) if picked else no_sets(0)
-        return similarities(sets, places[: len(left)], sets, places[len(left) :])
+        """Return the similarities of pairs of documents, from the segments that hold them."""
+        bases = np.array([base for base, _ in self._numbered()], np.int64)
+        mine, theirs = (np.searchsorted(bases, documents, "right") - 1 for documents in (left, right))
+        lots = {k: _lot(self.segments[k]) for k in {*mine.tolist(), *theirs.tolist()}}
+        found = np.empty(len(left))
+        for a, b in set(zip(mine.tolist(), theirs.tolist(), strict=True)):
+            some = (mine == a) & (theirs == b)
+            places = left[some] - bases[a], right[some] - bases[b]
+            found[some] = similarities(lots[a], places[0], lots[b], places[1], self.params.words)
+        return found
 
     def _numbered(self) -> Iterator[tuple[int, Segment]]:
         """Yield each segment with the number of its first document."""
@@ -257,11 +246,12 @@ that joined clusters."""
 
 def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray) -> Segment:
     by_text, by_id = np.argsort(keys), np.argsort(ids[:, 0])
+    made = some.lot.made
     arrays = (
-        *some.folded,
+        *some.lot.folded,
         keys[by_text],
         by_text,
-        *some.sets,
+        *made._replace(grams=made.grams[: some.lot.bench.used[0]]),
         *some.bands,
         ids[by_id, 0],
         ids[by_id, 1],
@@ -275,8 +265,8 @@ def _folded(segment: Segment) -> Folded:
     return Folded(segment["text"], segment["text_at"])
 
 
-def _sets(segment: Segment) -> GramSets:
-    return GramSets(*(segment[name] for name in SETS))
+def _lot(segment: Segment) -> Lot:
+    return known_lot(_folded(segment), GramSets(*(segment[name] for name in SETS)))
 
 
 def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

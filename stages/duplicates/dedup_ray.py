@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stages.duplicates.bands import sorted_bands, with_company
-from stages.duplicates.clusters import Sketch, forest, link_within, roots
+from stages.duplicates.clusters import Sketch, forest, link_within, made_ready, roots
 from stages.duplicates.dedup_history import History
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.grams import marked_rows
@@ -33,7 +33,7 @@ class RayHistory(History):
         """Sketch and link a batch; see `History.link`. The n-grams stay where they were made."""
         shards = [joined_rows(folded, rows) for rows in np.array_split(np.arange(len(folded)), SHARDS)]
         keys, edges = link_on_ray(shards, self.params, self.threshold)
-        return Sketch(folded, keys, sorted_bands(keys), marked_rows(folded, self.params.words)), edges + base
+        return made_ready(folded, keys, marked_rows(folded, self.params.words)), edges + base
 
 
 def link_on_ray(shards: Sequence[Folded], params: SketchParams, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,8 +79,8 @@ def _link_band(
     keys = np.concatenate(columns)[:, np.newaxis]
     rows = with_company(sorted_bands(keys))
     some = joined(list(_fetched(texts, sizes, rows)))
-    picked = Sketch(some, keys[rows], sorted_bands(keys[rows]), marked_rows(some, words))
-    return rows[link_within(picked, 0, forest(len(rows), np.empty((0, 2), np.int64)), words, threshold)[1]]
+    picked = made_ready(some, keys[rows], marked_rows(some, words))
+    return rows[link_within(picked, 0, forest(len(rows), np.empty((0, 2), np.int64)), words, threshold).pairs]
 
 
 def _fetched(texts: Sequence[Any], sizes: Sequence[int], rows: np.ndarray) -> Iterator[Folded]:

@@ -17,7 +17,7 @@ import numpy as np
 from stages.duplicates.clusters import Sketch, sketch
 from stages.duplicates.dedup_history import FORMAT, History
 from stages.duplicates.dedup_params import SketchParams
-from stages.duplicates.grams import gram_sets
+from stages.duplicates.grams import marked_rows, new_lot
 from stages.duplicates.minhash import signatures
 from stages.duplicates.rows import Folded, joined
 from stages.duplicates.similarity import similarities
@@ -93,8 +93,9 @@ class SharedIndex:
         """Return which of other documents reach the threshold."""
         texts = self.redis.mget([self._key("text", other) for other in others]) if others else []
         every = joined([Folded(np.frombuffer(t, np.uint8), np.array([0, len(t)])) for t in (row, *texts)])
-        sets = gram_sets(every, np.arange(len(every)), self.params.words)
-        return similarities(sets, np.zeros(len(texts), np.int64), sets, 1 + np.arange(len(texts))) >= self.threshold
+        lot, words = new_lot(every, marked_rows(every, self.params.words)), self.params.words
+        left, right = np.zeros(len(texts), np.int64), 1 + np.arange(len(texts))
+        return similarities(lot, left, lot, right, words) >= self.threshold
 
     def _store(self, name: bytes, others: Sequence[bytes]) -> None:
         stored = self.redis.pipeline(transaction=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numba import njit
 
 from stages.duplicates.hashing import SPREAD_64, hashed, mixed
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import LINE, bits_in, ends_of_words, first_bit
+from stages.duplicates.vectors import LINE, ends_of_words, first_bit
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
@@ -34,10 +33,6 @@ class GramSets(NamedTuple):
     marks: np.ndarray
     """For each row the buckets, of `64 * MARKS`, that its n-grams fall in, shape (rows, MARKS), uint64."""
 
-    def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Return which of some rows are not held."""
-        return rows[self.sizes[rows] == 0]
-
 
 class Bench(NamedTuple):
     """What making one set after another takes."""
@@ -49,25 +44,35 @@ class Bench(NamedTuple):
     """How many places of the sets' `grams` are taken, shape (1,)."""
 
 
-def gram_sets(folded: Folded, rows: np.ndarray, words: int) -> GramSets:
-    """Return the n-grams of the rows whose numbers are in `rows`, as sorted sets."""
-    counts = np.zeros(len(rows) + 1, np.int64)
-    _count_words(folded.data, folded.at, rows, counts)
-    begins = np.cumsum(counts)
-    found = no_sets(len(folded))._replace(grams=fresh((begins[-1],), np.uint64))
-    longest = int(counts.max())
+class Lot(NamedTuple):
+    """Folded rows and their sets of n-grams, each of which is made when it is first asked for; see `set_in`.
 
-    def fill(first: int, last: int) -> None:
-        bench = bench_for(longest)
-        bench.used[0] = begins[first]
-        _fill_sets(folded.data, folded.at, rows, first, last, words, begins, bench, found)
+    One thread at a time may ask.
+    """
 
-    over_rows(fill, 8 * begins)
-    return found
+    folded: Folded
+    held: GramSets
+    """Sets made before, which may lie in a file."""
+    made: GramSets
+    """Room for those that are not held."""
+    bench: Bench
 
 
-def bench_for(longest: int) -> Bench:
-    """Return what making sets of rows of up to `longest` words takes."""
+def new_lot(folded: Folded, marked: GramSets) -> Lot:
+    """Return rows none of whose sets are made yet, as `marked_rows` knows them."""
+    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64),), np.uint64))
+    return Lot(folded, sets, sets, _bench_for(folded))
+
+
+def known_lot(folded: Folded, held: GramSets) -> Lot:
+    """Return rows of whose sets some are held."""
+    room = held.counts[held.sizes == 0].sum(dtype=np.int64)
+    made = no_sets(len(folded))._replace(grams=fresh((room,), np.uint64))
+    return Lot(folded, held, made, _bench_for(folded))
+
+
+def _bench_for(folded: Folded) -> Bench:
+    longest = int(np.diff(folded.at).max(initial=0))
     hashes, grams = np.empty((2, longest), np.uint64)
     return Bench(hashes, grams, np.empty(2 * longest + 2, np.int32), np.zeros(1, int))
 
@@ -84,24 +89,6 @@ def no_sets(rows: int) -> GramSets:
     marks = fresh((rows, MARKS), np.uint64)
     sizes = np.zeros(rows, np.int32)
     return GramSets(np.empty(0, np.uint64), np.zeros(rows, np.int64), sizes, sizes.copy(), marks)
-
-
-def picked_sets(folded: Folded, held: GramSets, rows: np.ndarray, words: int) -> GramSets:
-    """Return the sets of the rows whose numbers are in `rows`, in that order; those that are not held are made."""
-    more = gram_sets(folded, held.missing(rows), words)
-    sizes = held.sizes[rows] + more.sizes[rows]
-    begins = np.cumsum(np.append(0, sizes.astype(np.int64)))
-    marks = held.marks[rows] | more.marks[rows]
-    found = GramSets(np.empty(begins[-1], np.uint64), begins[:-1], sizes, sizes, marks)
-    _copy_sets(held, more, rows, found)
-    return found
-
-
-def joined_sets(some: Sequence[GramSets]) -> GramSets:
-    """Return the sets of several, one after another."""
-    starts = np.cumsum([0, *(len(one.grams) for one in some)])
-    moved = [one._replace(begins=one.begins + start) for one, start in zip(some, starts, strict=False)]
-    return GramSets(*map(np.concatenate, zip(*moved, strict=True)))
 
 
 @njit(cache=True, nogil=True)
@@ -159,38 +146,8 @@ def _ends(data: np.ndarray, i: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _count_words(data: np.ndarray, at: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> None:
-    """Write into `counts[k + 1]` how many words row `rows[k]` has."""
-    for k in range(len(rows)):
-        for line in range(at[rows[k]], at[rows[k] + 1], LINE):
-            ends = _ends(data, line)
-            if line + LINE > at[rows[k] + 1]:
-                ends &= (ONE << np.uint64(at[rows[k] + 1] - line)) - ONE
-            counts[k + 1] += bits_in(ends)
-
-
-@njit(cache=True, nogil=True)
-def _fill_sets(
-    data: np.ndarray,
-    at: np.ndarray,
-    rows: np.ndarray,
-    first: int,
-    last: int,
-    words: int,
-    begins: np.ndarray,
-    bench: Bench,
-    found: GramSets,
-) -> None:
-    """Write the sorted sets of n-grams of the rows `rows[first:last]` to their places in `found`."""
-    for k in range(first, last):
-        bench.used[0] = begins[k]
-        make_set(data, at, rows[k], words, bench, found)
-        mark(found.grams[begins[k] : begins[k] + found.sizes[rows[k]]], found.marks[rows[k]])
-
-
-@njit(cache=True, nogil=True)
-def make_set(data: np.ndarray, at: np.ndarray, row: int, words: int, bench: Bench, sets: GramSets) -> None:
-    """Add the set of a row to `sets`, but for its marks."""
+def _make_set(data: np.ndarray, at: np.ndarray, row: int, words: int, bench: Bench, sets: GramSets) -> None:
+    """Add the set of a row to `sets`."""
     count = hashed_grams(data, at[row], at[row + 1], words, bench.hashes, bench.grams)
     begin = bench.used[0]
     size = _sorted_set(bench.grams[:count], bench.starts, sets.grams[begin : begin + count])
@@ -256,12 +213,15 @@ def _sorted_set(values: np.ndarray, starts: np.ndarray, out: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def set_of(row: int, sets: GramSets) -> np.ndarray:
-    """Return the set of a row."""
-    return sets.grams[sets.begins[row] : sets.begins[row] + sets.sizes[row]]
+def set_in(row: int, lot: Lot, words: int) -> np.ndarray:
+    """Return the set of a row, made if it is not there yet."""
+    if lot.held.sizes[row]:
+        return _set_of(row, lot.held)
+    if not lot.made.sizes[row]:
+        _make_set(lot.folded.data, lot.folded.at, row, words, lot.bench, lot.made)
+    return _set_of(row, lot.made)
 
 
 @njit(cache=True, nogil=True)
-def _copy_sets(held: GramSets, more: GramSets, rows: np.ndarray, found: GramSets) -> None:
-    for k in range(len(rows)):
-        set_of(k, found)[:] = set_of(rows[k], held if held.sizes[rows[k]] else more)
+def _set_of(row: int, sets: GramSets) -> np.ndarray:
+    return sets.grams[sets.begins[row] : sets.begins[row] + sets.sizes[row]]

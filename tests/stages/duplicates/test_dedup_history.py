@@ -161,3 +161,14 @@ def test_a_history_made_with_other_parameters_is_begun_anew(tmp_path: Path) -> N
 def test_a_history_of_many_segments_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup_history, "MOST_SEGMENTS", 2)
     assert [kept(tmp_path, batch(i, 3))[0] > 0 for i in range(4)] == [False, True, False, True]
+
+
+def test_what_linking_found_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = "a b c d e f g h", "a b c d e f g x"
+    with kept_history(tmp_path, PARAMS, 0.5) as history:
+        first = add(history, [one, "p q r s t u v w"])
+    with kept_history(tmp_path, PARAMS, 0.5) as history:
+        second = add(history, [other])
+    with kept_history(tmp_path, PARAMS, 0.5) as history, monkeypatch.context() as patch:
+        patch.setattr(dedup_history, "similarities", _killed)
+        assert history.similarities(second, first[:1]).tolist() == [6 / 8]

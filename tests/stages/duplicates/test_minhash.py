@@ -80,7 +80,7 @@ def test_clusters_are_the_components_of_all_similar_candidates(texts: list[str],
     params = PARAMS.model_copy(update={"words": 2})
     some = sketch(folded(rows), params)
     parents = forest(len(rows), np.empty((0, 2), np.int64))
-    _, edges = link_within(some, 0, parents, 2, threshold)
+    edges = link_within(some, 0, parents, 2, threshold).pairs
     grams = [shingles(parts, 2) for parts in rows]
     pairs = [
         (i, j)
