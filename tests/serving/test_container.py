@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import os
 import re
 import shutil
@@ -98,6 +101,12 @@ def answers(url: str) -> bool:
         return False
 
 
+def drained(url: str, state: Path) -> Any:
+    body = json.dumps({"drain": True}).encode()
+    proof = hmac.new((state / "user.key").read_bytes(), body, hashlib.sha256).hexdigest()
+    return httpx.post(f"{url}/v1/drain", content=body, headers={"X-Operator-Proof": proof}, timeout=60).json()
+
+
 @pytest.mark.slow
 def test_the_chat_starts_from_its_image_as_a_pod_does_and_asks_an_engine_elsewhere(
     image: Image, tmp_path: Path
@@ -121,6 +130,9 @@ def test_the_chat_starts_from_its_image_as_a_pod_does_and_asks_an_engine_elsewhe
         with httpx.stream("POST", f"{url}/v1/chat/completions", json={**body, "stream": True}, timeout=60) as stream:
             lines = stream.iter_lines()
             begun = next(lines)
+            assert drained(url, state)["answering"] == 1
+            assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).status_code == 503
+            assert httpx.get(f"{url}/readyz", timeout=60).status_code == 503
             process.terminate()
             said = "".join([begun, *lines])
         assert (said.count("And so it goes."), said[-12:]) == (20, "data: [DONE]")

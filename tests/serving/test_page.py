@@ -219,13 +219,13 @@ def test_headings_emphasis_quotes_and_tables_are_shown_as_such(page: Any, chat: 
 def test_a_reader_who_scrolled_up_is_left_in_peace(page: Any, chat: Chat) -> None:
     chat.engine.text, chat.engine.delay = "A line.\n\n" * 60, 0.01
     say(page, "A long one")
-    scroll = "document.getElementById('scroll')"
-    page.wait_for_function(f"{scroll}.scrollTop > 100")
-    page.evaluate(f"{scroll}.scrollTop = 0")
+    place = "document.getElementById('scroll').scrollTop"
+    assert eventually(lambda: page.evaluate(place) > 100)
+    page.evaluate(f"{place} = 0")
     reply(page, "A line.")
-    assert page.evaluate(f"{scroll}.scrollTop") == 0
+    assert page.evaluate(place) == 0
     say(page, "Another")
-    page.wait_for_function(f"{scroll}.scrollTop > 100")
+    assert eventually(lambda: page.evaluate(place) > 100)
 
 
 def test_a_filtered_answer_is_shown_quietly_and_takes_feedback(page: Any, chat: Chat) -> None:
