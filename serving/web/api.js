@@ -51,7 +51,10 @@ async function call(path, options) {
 
 async function explained(response) {
   const value = await response.json().catch(() => ({}));
-  const message = value.error?.message ?? `The service answered with status ${response.status}.`;
+  return sentence(value.error?.message ?? `The service answered with status ${response.status}.`);
+}
+
+export function sentence(message) {
   return message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
 }
 

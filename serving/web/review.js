@@ -1,5 +1,6 @@
 // The review page: one item of the queue at a time, blind, judged by buttons or keys.
 
+import { sentence } from "./api.js";
 import { render } from "./markdown.js";
 import { letMark, showMark } from "./spans.js";
 
@@ -24,7 +25,7 @@ async function call(path, body) {
     .catch(() => { throw new Error("The service can't be reached. Check your connection and try again."); });
   if (response.ok) return response.json();
   const said = (await response.json().catch(() => ({}))).error?.message ?? `status ${response.status}`;
-  throw new ([401, 403].includes(response.status) ? Refused : Error)(said);
+  throw new ([401, 403].includes(response.status) ? Refused : Error)(sentence(said));
 }
 
 // --- what is shown --------------------------------------------------------------------------------------------------

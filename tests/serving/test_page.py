@@ -205,7 +205,9 @@ def test_markup_in_an_answer_stays_text(page: Any, chat: Chat) -> None:
 
 
 def test_headings_emphasis_quotes_and_tables_are_shown_as_such(page: Any, chat: Chat) -> None:
-    chat.engine.text = "## Lights\n\n| colour | means |\n|---|---|\n| *red* | fault |\n\n> Wait.\n\n2*3*4 | 5 is a * b * c"
+    chat.engine.text = (
+        "## Lights\n\n| colour | means |\n|---|---|\n| *red* | fault |\n\n> Wait.\n\n2*3*4 | 5 is a * b * c"
+    )
     say(page, "One")
     text = reply(page, "Lights").locator(".text")
     assert text.locator("h3").inner_text() == "Lights"
