@@ -1,6 +1,6 @@
 """Source files, here or on S3: find them, mark their content, and read their records one by one.
 
-Containers are those of `stages.reading.containers`, plain, gzip or zstd.
+Containers are those of `stages.reading.containers`, plain, gzip or zstd; text is UTF-8, or UTF-16 with its mark.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from stages.reading.containers import Fault, Record, read_csv, read_json, read_lines, read_parquet
 from stages.reading.digests import digest_of
+from stages.reading.utf16 import in_utf8
 from thumbwheel.errors import SourceError
 from thumbwheel.settings import settings
 
@@ -56,7 +57,8 @@ def read_records(uri: str) -> Iterator[Record]:
         SourceError: the file is missing or corrupt as a whole, or its container is not known.
     """
     with named_damage(uri), open_file(uri) as stream:
-        yield from READERS[container_of(uri)](stream)
+        read = READERS[container_of(uri)]
+        yield from read(stream if read is read_parquet else in_utf8(stream))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from stages.reading.containers import Record, read_lines
 from stages.reading.heap import lean
 from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
 from stages.reading.sources import File, Source
+from stages.reading.utf16 import is_utf16
 from thumbwheel.errors import SourceError
 from thumbwheel.forgotten import Forgotten
 from thumbwheel.lake import write_json
@@ -92,9 +93,13 @@ def units_of(source: Source, file: File, params: RowParams, refused: Forgotten =
     """Cut a file into units: a long plain JSONL file into stretches of whole lines, any other file into one."""
     uri = str(file["uri"])
     is_plain = uri.lower().endswith((".jsonl", ".ndjson")) and "://" not in uri
+    whole = [Unit(source, file, params, None, refused)]
     if not is_plain or file["size"] <= STRETCH:
-        return [Unit(source, file, params, None, refused)]
+        return whole
     with files.named_damage(uri):
+        with (settings().root / uri).open("rb") as opened:
+            if is_utf16(opened.read(2)):  # whose lines do not end with one byte
+                return whole
         stretches = _stretches(settings().root / uri, file["sha256"])
     return [Unit(source, file, params, stretch, refused) for stretch in stretches]
 

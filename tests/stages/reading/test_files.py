@@ -54,6 +54,23 @@ def test_every_container_yields_the_same_records(workspace: Path, container: str
     assert [(r.row, r.value) for r in read_records(name)] == list(enumerate(ROWS))
 
 
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.csv.gz", "rows.jsonl.zst"])
+def test_text_in_utf_16_is_read_by_its_mark(workspace: Path, name: str, order: str) -> None:
+    plain = name.removesuffix(".gz").removesuffix(".zst")
+    write(workspace / plain)
+    content = ("\ufeff" + (workspace / plain).read_bytes().decode()).encode(order)
+    packed = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)(content)
+    (workspace / name).write_bytes(packed)
+    assert [(r.row, r.value) for r in read_records(name)] == list(enumerate(ROWS))
+
+
+def test_half_a_character_of_utf_16_is_named_with_its_file(workspace: Path) -> None:
+    (workspace / "rows.jsonl").write_bytes(("\ufeff" + LINES.decode()).encode("utf-16-le")[:-1])
+    with pytest.raises(SourceError, match=r"rows\.jsonl' is corrupt .*utf-16"):
+        list(read_records("rows.jsonl"))
+
+
 def test_a_zstd_file_of_several_frames_is_read_to_its_end(workspace: Path) -> None:
     (workspace / "rows.jsonl.zst").write_bytes(zstandard.compress(LINES) + zstandard.compress(LINES))
     assert [r.value for r in read_records("rows.jsonl.zst")] == ROWS * 2

@@ -46,6 +46,15 @@ def write(path: Path, number: int, first: int = 0) -> None:
     path.write_text("".join(json.dumps({**CHAT, "topic": str(first + n)}) + "\n" for n in range(number)))
 
 
+def test_a_long_file_in_utf_16_is_not_cut_within_a_character(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "STRETCH", 64)
+    write(workspace / "a.jsonl", 5)
+    (workspace / "b.jsonl").write_bytes(("\ufeff" + (workspace / "a.jsonl").read_text()).encode("utf-16-le"))
+    one, other = (rows(take_in(units_here(source(uri=uri))), "conversations") for uri in ("a.jsonl", "b.jsonl"))
+    assert [row["messages"] for row in one] == [row["messages"] for row in other]
+    assert len(one) == 5
+
+
 @pytest.fixture
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that are read, as they are read."""
