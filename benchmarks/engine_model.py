@@ -70,7 +70,7 @@ def first_token_ms(
         if following is not None and not (waiting or running):
             now = max(now, following)
         while following is not None and following <= now:
-            prompt, reply = _around(draw, traffic.prompt), _around(draw, traffic.reply)
+            prompt, reply = around(draw, traffic.prompt), around(draw, traffic.reply)
             waiting.append(_Answer(following, prompt, reply, min(reply, _begun(lengths, words))))
             following = next(coming, None)
         started, read = _read(waiting, engine.budget - len(running), engine.streams - len(running))
@@ -115,8 +115,8 @@ def _arrivals(draw: random.Random, rate: float, end: float) -> Iterator[float]:
         yield at
 
 
-def _around(draw: random.Random, mean: float) -> float:
-    """Return a length around a mean: log-normal, with a standard deviation of a half."""
+def around(draw: random.Random, mean: float) -> float:
+    """Return a length around a mean: log-normal, with a sigma of a half; at least 1."""
     return max(1.0, draw.lognormvariate(0, 0.5) * mean / 1.1331)
 
 

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 import aiohttp
 import numpy as np
 
+from benchmarks.engine_model import around
+
 QUESTIONS = (
     "What does a blinking light mean?",
     "How do I pair the hub with my phone?",
@@ -103,7 +105,7 @@ async def _at_a_rate(session: aiohttp.ClientSession, load: Load, timings: Timing
 
 async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, number: int) -> None:
     draw = random.Random(number)
-    words, most = (draw_around(draw, mean) if load.varied else mean for mean in (load.words, load.max_tokens))
+    words, most = (round(around(draw, mean)) if load.varied else mean for mean in (load.words, load.max_tokens))
     system = [{"role": "system", "content": " ".join(f"rule{place}" for place in range(load.shared))}]
     body = {
         "messages": [*(system if load.shared else []), {"role": "user", "content": question(number, words)}],
@@ -131,11 +133,6 @@ async def _ask(session: aiohttp.ClientSession, load: Load, timings: Timings, num
     timings.whole.append(ended - began)
     if used := USED.search(last):
         timings.tokens.append((int(used[1]), int(used[2])))
-
-
-def draw_around(draw: random.Random, mean: float) -> int:
-    """Return a length around a mean: log-normal, with a standard deviation of a half; at least 1."""
-    return max(1, round(draw.lognormvariate(0, 0.5) * mean / 1.1331))
 
 
 def question(number: int, words: int) -> str:
