@@ -63,11 +63,11 @@ def measure_units() -> Units:
     ours.kept_of(table.slice(0, 100))
     folded, fold_cost = _timed(lambda: fold_table(table, ours.documents))
     (keys, _), sketch_cost = _timed(lambda: band_keys(folded, params))
-    bands, sort_cost = _timed(lambda: sorted_bands(keys))
+    bands, sort_cost = _timed(lambda: sorted_bands(keys.copy()))
     company, joins, confirm_cost = 0, 0, 0.0
     for band in range(params.bands):
         rows = with_company(Bands(bands.keys[[band]], bands.rows[[band]]))
-        pairs, cost = _timed(partial(_confirmed, folded, keys[:, [band]], rows, params))
+        pairs, cost = _timed(partial(_confirmed, folded, keys[[band]], rows, params))
         company, joins, confirm_cost = company + len(rows), joins + len(pairs), confirm_cost + cost
     costs = np.array([fold_cost + sketch_cost, sort_cost, confirm_cost, company, joins]) / len(folded)
     folding, sorting, confirming, shared, joined = costs.tolist()
@@ -77,7 +77,7 @@ def measure_units() -> Units:
 def _confirmed(folded: Folded, keys: np.ndarray, rows: np.ndarray, params: DedupParams) -> np.ndarray:
     """Return the pairs that join the clusters of one band."""
     some = joined_rows(folded, rows)
-    picked = made_ready(some, keys[rows], marked_rows(some, params.words))
+    picked = made_ready(some, keys.take(rows, axis=1), marked_rows(some, params.words))
     alone = forest(len(rows), np.empty((0, 2), np.int64))
     return link_within(picked, 0, alone, params.words, params.threshold).pairs
 

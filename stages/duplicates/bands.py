@@ -22,14 +22,10 @@ class Bands(NamedTuple):
 
 
 def sorted_bands(keys: np.ndarray) -> Bands:
-    """Return the band keys of some rows, shape (rows, bands), in order."""
-    found = Bands(fresh(keys.T.shape, np.uint64), fresh(keys.T.shape, np.int32))
-
-    def sort(band: int) -> None:
-        _sort_band(keys, band, found.keys[band], found.rows[band])
-
-    on_all_cores(sort, range(keys.shape[1]))
-    return found
+    """Return the band keys of some rows, shape (bands, rows), in order; they are sorted where they lie."""
+    rows = fresh(keys.shape, np.int32)
+    on_all_cores(lambda band: _sort_band(keys[band], rows[band]), range(len(keys)))
+    return Bands(keys, rows)
 
 
 def with_company(bands: Bands) -> np.ndarray:
@@ -82,8 +78,8 @@ def _first_at(ordered: np.ndarray, key: np.uint64, low: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _sort_band(keys: np.ndarray, band: int, ordered: np.ndarray, rows: np.ndarray) -> None:
-    """Write the keys of a band in order into `ordered`, and whose they are into `rows`.
+def _sort_band(keys: np.ndarray, rows: np.ndarray) -> None:
+    """Bring the keys of a band in order, and write whose they are into `rows`.
 
     The keys are hashes, so evenly spread: their leading bits all but sort them, and insertion does the rest.
     """
@@ -91,22 +87,23 @@ def _sort_band(keys: np.ndarray, band: int, ordered: np.ndarray, rows: np.ndarra
     while 1 << bits < len(keys):
         bits += 1
     shift = np.uint64(63 - bits)
+    before = keys.copy()
     starts = np.zeros((1 << bits) + 1, np.int32)
-    for row in range(len(keys)):
-        starts[np.int64(keys[row, band] >> shift >> ONE) + 1] += 1
+    for key in before:
+        starts[np.int64(key >> shift >> ONE) + 1] += 1
     for k in range(1 << bits):
         starts[k + 1] += starts[k]
-    for row in range(len(keys)):
-        bucket = np.int64(keys[row, band] >> shift >> ONE)
-        ordered[starts[bucket]] = keys[row, band]
+    for row in range(len(before)):
+        bucket = np.int64(before[row] >> shift >> ONE)
+        keys[starts[bucket]] = before[row]
         rows[starts[bucket]] = row
         starts[bucket] += 1
     for k in range(1, len(keys)):
-        key, row, place = ordered[k], rows[k], k
-        while place > 0 and ordered[place - 1] > key:
-            ordered[place], rows[place] = ordered[place - 1], rows[place - 1]
+        key, row, place = keys[k], rows[k], k
+        while place > 0 and keys[place - 1] > key:
+            keys[place], rows[place] = keys[place - 1], rows[place - 1]
             place -= 1
-        ordered[place], rows[place] = key, row
+        keys[place], rows[place] = key, row
 
 
 @njit(cache=True, nogil=True)

@@ -18,13 +18,14 @@ from stages.duplicates.minhash import band_keys
 from stages.duplicates.rows import Folded
 from stages.duplicates.similarity import may_be_similar, similarity
 
+REMEMBERED = 1 << 16
+"""Places for pairs that were compared and found apart, so that hardly any is compared again in another band."""
+
 
 class Sketch(NamedTuple):
     """Rows made ready to be linked."""
 
     lot: Lot
-    keys: np.ndarray
-    """Band keys, shape (rows, bands), uint64."""
     bands: Bands
 
 
@@ -58,8 +59,8 @@ def sketch(folded: Folded, params: SketchParams) -> Sketch:
 
 
 def made_ready(folded: Folded, keys: np.ndarray, marked: GramSets) -> Sketch:
-    """Return rows of known band keys and marks."""
-    return Sketch(new_lot(folded, marked), keys, sorted_bands(keys))
+    """Return rows of known band keys, which are used up, and marks."""
+    return Sketch(new_lot(folded, marked), sorted_bands(keys))
 
 
 def link_within(some: Sketch, base: int, parents: np.ndarray, words: int, threshold: float) -> Joins:
@@ -67,19 +68,20 @@ def link_within(some: Sketch, base: int, parents: np.ndarray, words: int, thresh
 
     `parents` is the union-find forest of all rows, and is changed.
     """
-    rows = len(some.keys)
+    rows = len(some.lot.folded)
     joins = room_for_joins(max(rows - 1, 0))
-    links, heads = np.empty(rows, np.int32), np.empty(rows, np.int32)
+    links, heads = np.empty((2, rows), np.int32)
+    refused = np.zeros(REMEMBERED, np.int64)
     count = 0
-    for band in range(some.keys.shape[1]):
-        count = _link_band(some, band, base, words, threshold, parents, links, heads, joins, count)
+    for band in range(len(some.bands.keys)):
+        count = _link_band(some, band, base, words, threshold, parents, links, heads, refused, joins, count)
     return joins.first(count)
 
 
 def link_known(some: Sketch, base: int, known: Known, parents: np.ndarray, words: int, threshold: float) -> Joins:
     """Join the rows of a sketch with rows sketched before; return the pairs that joined clusters."""
     places = meeting_places(some.bands, known.bands)
-    joins = room_for_joins(len(some.keys) + len(known.lot.folded))
+    joins = room_for_joins(len(some.lot.folded) + len(known.lot.folded))
     met = np.zeros(len(known.lot.folded), np.int32)
     return joins.first(_link_known(some, places, known, base, words, threshold, parents, met, joins))
 
@@ -125,6 +127,7 @@ def _link_band(
     parents: np.ndarray,
     links: np.ndarray,
     heads: np.ndarray,
+    refused: np.ndarray,
     joins: Joins,
     count: int,
 ) -> int:
@@ -133,7 +136,7 @@ def _link_band(
     Rows of one key are kept in groups, each of one cluster, as lists of places through `heads` and `links`: a row needs
     to be compared with members of a group only until one is similar, and with none of its own cluster.
     """
-    ordered, rows, keys = some.bands.keys[band], some.bands.rows[band], some.keys
+    ordered, rows = some.bands.keys[band], some.bands.rows[band]
     lot = some.lot
     groups = 0
     for p in range(len(rows)):
@@ -149,13 +152,15 @@ def _link_band(
             while not joined and place >= 0:
                 other = rows[place]
                 place = links[place]
-                if may_be_similar(lot.held, row, lot.held, other, threshold) and not _met_before(
-                    keys, row, other, band
-                ):
+                pair = np.int64(row) << 32 | other
+                slot = (np.int64(row) * 31 + other) & (REMEMBERED - 1)
+                if refused[slot] != pair and may_be_similar(lot.held, row, lot.held, other, threshold):
                     similar = similarity(set_in(row, lot, words), set_in(other, lot, words), threshold)
                     if similar > 0:
                         count = _join(parents, base + row, base + other, similar, joins, count)
                         joined = True
+                    else:
+                        refused[slot] = pair
             if joined and own < 0:
                 own = g
         if own < 0:
@@ -165,15 +170,6 @@ def _link_band(
         links[p] = heads[own]
         heads[own] = p
     return count
-
-
-@njit(cache=True, nogil=True)
-def _met_before(keys: np.ndarray, a: int, b: int, band: int) -> bool:
-    """Return whether two rows share an earlier band, where they were compared."""
-    met = False
-    for earlier in range(band):
-        met |= keys[a, earlier] == keys[b, earlier]
-    return met
 
 
 @njit(cache=True, nogil=True)
@@ -194,8 +190,9 @@ def _link_known(
     """
     mine, theirs = some.lot, known.lot
     count = 0
-    for row in range(len(some.keys)):
-        for band in range(some.keys.shape[1]):
+    bands, rows = some.bands.rows.shape
+    for row in range(rows):
+        for band in range(bands):
             for place in range(places[row, band, 0], places[row, band, 1]):
                 other = known.bands.rows[band, place]
                 if met[other] == row + 1:

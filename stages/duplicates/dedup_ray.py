@@ -37,7 +37,7 @@ class RayHistory(History):
 
 
 def link_on_ray(shards: Sequence[Folded], params: SketchParams, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the band keys of the rows of all shards, and the pairs that join their clusters, shape (pairs, 2)."""
+    """Return the band keys of the rows of all shards, shape (bands, rows), and the pairs that join their clusters."""
     import ray
 
     ray.init(ignore_reinit_error=True)
@@ -49,7 +49,7 @@ def link_on_ray(shards: Sequence[Folded], params: SketchParams, threshold: float
         link.remote(texts, sizes, params.words, threshold, *(bands[band] for bands in columns))
         for band in range(params.bands)
     ]
-    keys = np.concatenate([np.stack(ray.get(list(bands)), axis=1) for bands in columns])
+    keys = np.concatenate([np.stack(ray.get(list(bands))) for bands in columns], axis=1)
     edges = np.concatenate(ray.get(found))
     return keys, _spanning(sum(sizes), edges)
 
@@ -69,17 +69,17 @@ def _tasks() -> tuple[Any, Any, Any]:
 
 def _sketch_shard(text: tuple[np.ndarray, np.ndarray], params: SketchParams) -> list[np.ndarray]:
     """Return one column of keys a band."""
-    return list(np.ascontiguousarray(band_keys(Folded(*text), params)[0].T))
+    return list(band_keys(Folded(*text), params)[0])
 
 
 def _link_band(
     texts: Sequence[Any], sizes: Sequence[int], words: int, threshold: float, *columns: np.ndarray
 ) -> np.ndarray:
     """Return the pairs that join the clusters of one band."""
-    keys = np.concatenate(columns)[:, np.newaxis]
-    rows = with_company(sorted_bands(keys))
+    keys = np.concatenate(columns)[np.newaxis]
+    rows = with_company(sorted_bands(keys.copy()))
     some = joined(list(_fetched(texts, sizes, rows)))
-    picked = made_ready(some, keys[rows], marked_rows(some, words))
+    picked = made_ready(some, keys.take(rows, axis=1), marked_rows(some, words))
     return rows[link_within(picked, 0, forest(len(rows), np.empty((0, 2), np.int64)), words, threshold).pairs]
 
 

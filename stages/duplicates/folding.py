@@ -14,11 +14,11 @@ from numba import njit
 
 from stages.duplicates.alphabet import GROWTH, LETTER, MARK, SEPARATOR, SINGLE, Alphabet, alphabet, ascii_alphabet
 from stages.duplicates.rows import NO_ROWS, Folded, fresh, joined, on_all_cores, row_ranges, running
-from stages.duplicates.vectors import HALF_LINE, LINE, ascii_words, beyond_ascii, bits_in, copy_lower, first_bit
+from stages.duplicates.vectors import LINE, ascii_words, beyond_ascii, bits_in, copy_letters, first_bit
 from stages.duplicates.words import END, PART, fold
 
 SPACE, END_BYTE = ord(" "), ord(END)
-ONE, EVERY_BIT = np.uint64(1), np.uint64(2**64 - 1)
+NOTHING, ONE, EVERY_BIT = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 
 
 class Documents(NamedTuple):
@@ -44,7 +44,7 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
     Each range of rows is folded into room of its own, and all is then moved together: copies would cost as much again.
     """
     ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
-    rooms = [_room(*lot[:4], *lot.at[[first, last]], _labels(lot.names)[1]) + HALF_LINE for lot, first, last in ranges]
+    rooms = [_room(*lot[:4], *lot.at[[first, last]], _labels(lot.names)[1]) + LINE for lot, first, last in ranges]
     data = fresh((sum(rooms),), np.uint8)
     some = np.split(data, np.cumsum(rooms))
     letters = alphabet() if any(lot.text.max(initial=0) > 127 for lot in lots) else ascii_alphabet()
@@ -191,6 +191,7 @@ def _fold_rows(
                     text, begins[piece], ends[piece], start, n, out, plain, letter_at, letters, hard, order
                 )
                 piece += 1
+            n -= n > start and out[n - 1] == SPACE
             whole = whole and (n > start or length == 0)
             out[n] = END_BYTE
             n += 1
@@ -221,25 +222,11 @@ def _fold_piece(
     before = SEPARATOR
     rank = 0
     while i < end:
-        if text[i] < 0x80 and i + 2 * LINE <= len(text):
-            length = min(first_bit(beyond_ascii(text, i)), end - i)
-            runs = ascii_words(text, i) & (EVERY_BIT >> np.uint64(LINE - length))
-            n = _copy_words(text, i, runs, before == LETTER, n > start, n, out)
-            before = LETTER if runs >> np.uint64(length - 1) else SEPARATOR
-            rank = 0
-            i += length
-            continue
         if text[i] < 0x80:
-            gap = before != LETTER
-            while i < end and text[i] < 0x80:
-                letter = plain[text[i]]
-                out[n] = SPACE
-                n += (letter != 0) & gap & (n > start)
-                out[n] = letter
-                n += letter != 0
-                gap = letter == 0
-                i += 1
-            before = SEPARATOR if gap else LETTER
+            if before != LETTER:
+                n = _parted(out, start, n)
+            i, n, goes_on = _fold_ascii(text, i, end, before == LETTER, plain, out, n)
+            before = LETTER if goes_on else SEPARATOR
             rank = 0
             continue
         code, width = _code_point(text, i, end)
@@ -253,34 +240,45 @@ def _fold_piece(
                 before = SEPARATOR
                 continue
             if kind == SINGLE or (kind == LETTER and before != LETTER):
-                if n > start:
-                    out[n] = SPACE
-                    n += 1
+                n = _parted(out, start, n)
                 before = kind
             n = _put(out, n, letters[k] >> 2)
     return n, True
 
 
 @njit(cache=True, nogil=True)
-def _copy_words(
-    text: np.ndarray, i: int, runs: np.uint64, goes_on: bool, follows: bool, n: int, out: np.ndarray
-) -> int:
-    """Write the `runs` of letters, which are about `text[i:i + LINE]`, to `out[n:]`; return where they end there.
+def _parted(out: np.ndarray, start: int, n: int) -> int:
+    """Put a space between what stands in `out[start:n]` and what comes, if there is none; return where that comes."""
+    out[n] = SPACE
+    return n + (n > start and out[n - 1] != SPACE)
 
-    `goes_on` says that a letter stands before the line, `follows` that a word does. Up to `HALF_LINE` bytes more are
-    read and written than there are.
+
+@njit(cache=True, nogil=True)
+def _fold_ascii(
+    text: np.ndarray, i: int, end: int, goes_on: bool, plain: np.ndarray, out: np.ndarray, n: int
+) -> tuple[int, int, bool]:
+    """Write the words of `text[i:end]` up to what is no ASCII to `out[n:]`, each with a space if anything follows it.
+
+    `goes_on` says that a letter stands before. Returns where it stopped in `text` and in `out`, and whether at a letter.
+    Up to `LINE` bytes more are read and written than there are.
     """
-    while runs:
-        begin = first_bit(runs)
-        length = first_bit(~(runs >> np.uint64(begin)))
-        out[n] = SPACE
-        n += follows & ((begin > 0) | (not goes_on))
-        for k in range(0, length, HALF_LINE):
-            copy_lower(text, i + begin + k, out, n + k)
-        n += length
-        runs &= runs + (ONE << np.uint64(begin))
-        follows = True
-    return n
+    while i < end and text[i] < 0x80:
+        if i + LINE > len(text):
+            letter = plain[text[i]]
+            out[n] = letter if letter else SPACE
+            n += (letter != 0) | goes_on
+            goes_on = letter != 0
+            i += 1
+            continue
+        length = min(first_bit(beyond_ascii(text, i)), end - i)
+        some = EVERY_BIT >> np.uint64(LINE - length)
+        letters = ascii_words(text, i) & some
+        kept = letters | ((letters << ONE | np.uint64(goes_on)) & some)
+        copy_letters(text, i, letters, kept, out, n)
+        n += bits_in(kept)
+        goes_on = letters >> np.uint64(length - 1) != NOTHING
+        i += length
+    return i, n, goes_on
 
 
 @njit(cache=True, nogil=True)

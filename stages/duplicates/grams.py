@@ -13,10 +13,8 @@ from stages.duplicates.vectors import LINE, ends_of_words, first_bit
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
-NOTHING, SHIFT_3 = np.uint64(0), np.uint64(3)
+NOTHING, EMPTY, SHIFT_3 = np.uint64(0), np.uint64(2**64 - 1), np.uint64(3)
 ONE, LOW_3, LOW_6 = np.uint64(1), np.uint64(7), np.uint64(63)
-SPARE = 8
-"""Places for n-grams beyond those of a row, which whoever takes several at a time may fill."""
 MARKS = 8
 """Words of a row's marks: a line of the cache, and enough to tell most sets apart that share less than two thirds."""
 
@@ -39,7 +37,7 @@ class Bench(NamedTuple):
 
     hashes: np.ndarray
     grams: np.ndarray
-    starts: np.ndarray
+    table: np.ndarray
     used: np.ndarray
     """How many places of the sets' `grams` are taken, shape (1,)."""
 
@@ -60,21 +58,21 @@ class Lot(NamedTuple):
 
 def new_lot(folded: Folded, marked: GramSets) -> Lot:
     """Return rows none of whose sets are made yet, as `marked_rows` knows them."""
-    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64),), np.uint64))
+    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64) + 1,), np.uint64))
     return Lot(folded, sets, sets, _bench_for(folded))
 
 
 def known_lot(folded: Folded, held: GramSets) -> Lot:
     """Return rows of whose sets some are held."""
     room = held.counts[held.sizes == 0].sum(dtype=np.int64)
-    made = no_sets(len(folded))._replace(grams=fresh((room,), np.uint64))
+    made = no_sets(len(folded))._replace(grams=fresh((room + 1,), np.uint64))
     return Lot(folded, held, made, _bench_for(folded))
 
 
 def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
-    hashes, grams = np.empty((2, longest), np.uint64)
-    return Bench(hashes, grams, np.empty(2 * longest + 2, np.int32), np.zeros(1, int))
+    hashes, grams = fresh((2, longest), np.uint64)
+    return Bench(hashes, grams, fresh((5 * longest + 2,), np.uint64), np.zeros(1, int))
 
 
 def marked_rows(folded: Folded, words: int) -> GramSets:
@@ -150,7 +148,7 @@ def _make_set(data: np.ndarray, at: np.ndarray, row: int, words: int, bench: Ben
     """Add the set of a row to `sets`."""
     count = hashed_grams(data, at[row], at[row + 1], words, bench.hashes, bench.grams)
     begin = bench.used[0]
-    size = _sorted_set(bench.grams[:count], bench.starts, sets.grams[begin : begin + count])
+    size = _sorted_set(bench.grams[:count], bench.table, sets.grams[begin:])
     sets.begins[row], sets.sizes[row], sets.counts[row] = begin, size, size
     bench.used[0] += size
 
@@ -165,11 +163,11 @@ def _mark_rows(data: np.ndarray, at: np.ndarray, first: int, last: int, words: i
 
 @njit(cache=True, nogil=True)
 def room_for(at: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return room for the hashes of the words and of the n-grams of each of some rows, and some to spare."""
+    """Return room for the hashes of the words and of the n-grams of each of some rows."""
     longest = 0
     for row in range(first, last):
         longest = max(longest, at[row + 1] - at[row])
-    return np.empty(longest, np.uint64), np.empty(longest + SPARE, np.uint64)
+    return np.empty(longest, np.uint64), np.empty(longest, np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -180,36 +178,33 @@ def mark(grams: np.ndarray, marks: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sorted_set(values: np.ndarray, starts: np.ndarray, out: np.ndarray) -> int:
-    """Write the distinct values in order to `out` and return how many.
+def _sorted_set(values: np.ndarray, table: np.ndarray, out: np.ndarray) -> int:
+    """Write the distinct values in order to `out` and return how many; of `out` one place more may be written to.
 
-    The values are hashes, so evenly spread: their leading bits all but sort them, and insertion does the rest.
+    The values are hashes, so evenly spread: in a table of at least twice their number their leading bits say where each
+    belongs, and what stands there already moves on if it is greater. `table` has room for five times as many.
     """
-    bits = 0
-    while 1 << bits < len(values):
+    bits = 1
+    while 1 << bits < 2 * len(values):
         bits += 1
-    shift = np.uint64(63 - bits)
-    starts[: (1 << bits) + 1] = 0
+    shift = np.uint64(64 - bits)
+    places = table[: (1 << bits) + len(values)]
+    places[:] = EMPTY
+    greatest = False
     for value in values:
-        starts[np.int64(value >> shift >> np.uint64(1)) + 1] += 1
-    for k in range(1 << bits):
-        starts[k + 1] += starts[k]
-    for value in values:
-        bucket = np.int64(value >> shift >> np.uint64(1))
-        out[starts[bucket]] = value
-        starts[bucket] += 1
+        place = np.int64(value >> shift)
+        while places[place] < value:
+            place += 1
+        greatest |= value == EMPTY
+        if places[place] != value:
+            while value != EMPTY:
+                places[place], value = value, places[place]
+                place += 1
     n = 0
-    for k in range(len(values)):
-        value = out[k]
-        j = n
-        while j > 0 and out[j - 1] > value:
-            j -= 1
-        if j == 0 or out[j - 1] != value:
-            for m in range(n, j, -1):
-                out[m] = out[m - 1]
-            out[j] = value
-            n += 1
-    return n
+    for value in places:
+        out[n] = value
+        n += value != EMPTY
+    return n + greatest
 
 
 @njit(cache=True, nogil=True)

@@ -13,9 +13,7 @@ from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
 from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed, mixed
 from stages.duplicates.rows import Folded, fresh, over_rows
-
-LANES = 4
-"""N-grams taken at a time by the innermost loop, so that permutations are read once for all of them."""
+from stages.duplicates.vectors import LANES, lower_least
 
 
 def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:
@@ -27,22 +25,28 @@ def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:
 
 def signatures(folded: Folded, params: SketchParams) -> np.ndarray:
     """Return the signature of every row, shape (rows, permutations), uint32."""
-    factors, offsets = permutations(params)
-    signed = np.empty((len(folded), params.permutations), np.uint32)
+    factors, offsets = _whole_lanes(*permutations(params))
+    signed = np.empty((len(folded), len(factors)), np.uint32)
     over_rows(lambda a, b: _sign(folded.data, folded.at, a, b, params.words, factors, offsets, signed), folded.at)
-    return signed
+    return signed[:, : params.permutations]
 
 
 def band_keys(folded: Folded, params: SketchParams) -> tuple[np.ndarray, GramSets]:
-    """Return a hash of each band of every row's signature, shape (rows, bands), uint64, and see `marked_rows`."""
-    factors, offsets = permutations(params)
-    keys, sets = fresh((len(folded), params.bands), np.uint64), no_sets(len(folded))
+    """Return a hash of each band of every row's signature, shape (bands, rows), uint64, and see `marked_rows`."""
+    factors, offsets = _whole_lanes(*permutations(params))
+    keys, sets = fresh((params.bands, len(folded)), np.uint64), no_sets(len(folded))
 
     def some(first: int, last: int) -> None:
         _sketch(folded.data, folded.at, first, last, params.words, factors, offsets, params.rows, keys, sets)
 
     over_rows(some, folded.at)
     return keys, sets
+
+
+def _whole_lanes(factors: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return permutations with as many idle ones behind them as `lower_least` needs."""
+    idle = -len(factors) % LANES
+    return np.pad(factors, (0, idle)), np.pad(offsets, (0, idle))
 
 
 def row_keys(folded: Folded, seed: int) -> np.ndarray:
@@ -54,22 +58,18 @@ def row_keys(folded: Folded, seed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _least(grams: np.ndarray, count: int, factors: np.ndarray, offsets: np.ndarray, least: np.ndarray) -> None:
-    """Write the least value of every permutation over `count` n-grams into `least`, uint32 modulo 2^32.
+def _least(
+    grams: np.ndarray, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, least: np.ndarray
+) -> None:
+    """Write the least value of every permutation over the n-grams into `least`, uint32 modulo 2^32.
 
-    `grams` has room for `LANES - 1` more; the last n-gram is repeated there, which changes no least value.
+    `values` has room for as many as there are n-grams; the permutations are a multiple of `LANES`.
     """
+    for j in range(len(grams)):
+        values[j] = _finalised(grams[j])
     least[:] = 0xFFFFFFFF
-    for lane in range(count, count + LANES - 1):
-        grams[lane] = grams[count - 1]
-    for j in range(0, count, LANES):
-        a, b = _finalised(grams[j]), _finalised(grams[j + 1])
-        c, d = _finalised(grams[j + 2]), _finalised(grams[j + 3])
-        for k in range(len(least)):
-            factor, offset = factors[k], offsets[k]
-            low = min(np.uint32(factor * a + offset), np.uint32(factor * b + offset))
-            other = min(np.uint32(factor * c + offset), np.uint32(factor * d + offset))
-            least[k] = min(least[k], min(low, other))
+    for k in range(0, len(least), LANES):
+        lower_least(least, k, factors, offsets, values, len(grams))
 
 
 @njit(cache=True, nogil=True)
@@ -96,9 +96,10 @@ def _sign(
 ) -> None:
     """Write the signatures of the rows `first` to `last` into `signed`."""
     hashes, grams = room_for(at, first, last)
+    values = np.empty(len(grams), np.uint32)
     for row in range(first, last):
         count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
-        _least(grams, count, factors, offsets, signed[row])
+        _least(grams[:count], factors, offsets, values, signed[row])
 
 
 @njit(cache=True, nogil=True)
@@ -116,13 +117,13 @@ def _sketch(
 ) -> None:
     """Write the band keys of the rows `first` to `last` into `keys`, their counts and marks into `sets`."""
     hashes, grams = room_for(at, first, last)
-    least = np.empty(len(factors), np.uint32)
+    values, least = np.empty(len(grams), np.uint32), np.empty(len(factors), np.uint32)
     for row in range(first, last):
         count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
         sets.counts[row] = count
         mark(grams[:count], sets.marks[row])
-        _least(grams, count, factors, offsets, least)
-        _hash_bands(least, band, keys[row])
+        _least(grams[:count], factors, offsets, values, least)
+        _hash_bands(least, band, keys[:, row])
 
 
 @njit(cache=True, nogil=True)

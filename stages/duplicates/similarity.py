@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.grams import MARKS, GramSets, Lot, set_in
-from stages.duplicates.vectors import bits_in
+from stages.duplicates.vectors import EIGHT, bits_in, shared_of_eight
 
 
 def similarities(a: Lot, left: np.ndarray, b: Lot, right: np.ndarray, words: int) -> np.ndarray:
@@ -33,6 +33,11 @@ def _common(a: np.ndarray, b: np.ndarray, enough: int) -> int:
     """Return how many values two sorted sets share, or some smaller number once `enough` is out of reach."""
     i, j, shared = 0, 0, 0
     spare_a, spare_b = len(a) - enough, len(b) - enough
+    while i + EIGHT <= len(a) and j + EIGHT <= len(b) and i - shared <= spare_a and j - shared <= spare_b:
+        shared += shared_of_eight(a, i, b, j)
+        x, y = a[i + EIGHT - 1], b[j + EIGHT - 1]
+        i += EIGHT * (x <= y)
+        j += EIGHT * (y <= x)
     while i < len(a) and j < len(b) and i - shared <= spare_a and j - shared <= spare_b:
         x, y = a[i], b[j]
         shared += x == y

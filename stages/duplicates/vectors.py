@@ -7,20 +7,23 @@ next `LINE` bytes at once pays hardly any. Nothing here checks bounds: the calle
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import raw_memmove
+from numba.core.cgutils import alloca_once_value, for_range, get_or_insert_function, raw_memmove
 from numba.extending import intrinsic
 
 from stages.duplicates.words import END
 
 LINE = 64
 """Bytes that are looked at together; bit k of an answer is about the k-th of them."""
-HALF_LINE = 16
-"""Bytes that `copy_lower` copies."""
-BYTE, BIT = ir.IntType(8), ir.IntType(64)
+LANES = 64
+"""Permutations that `lower_least` works on together: few enough for all registers, enough to keep them busy."""
+EIGHT = 8
+"""Numbers of 64 bits that are looked at together."""
+BYTE, WORD, BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 Builder = Any
 Question = Callable[[Builder, Any], Any]
@@ -66,19 +69,31 @@ def _alphanumeric(builder: Builder, line: Any) -> Any:
 
 
 @intrinsic
-def copy_lower(_: Any, text: Any, i: Any, out: Any, n: Any) -> Any:
-    """Copy `text[i:i + HALF_LINE]` to `out[n:]`, ASCII letters in lower case."""
+def copy_letters(_: Any, text: Any, i: Any, letters: Any, kept: Any, out: Any, n: Any) -> Any:
+    """Copy those of `text[i:i + LINE]` that are `kept` to `out[n:]`, side by side, and write up to `LINE` bytes there.
+
+    `letters`, as `ascii_words` gives them, become lower case, all else a space.
+    """
 
     def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
-        source = _pointer(context, builder, signature.args[0], arguments[:2], HALF_LINE)
-        target = _pointer(context, builder, signature.args[2], arguments[2:], HALF_LINE)
+        source = _pointer(context, builder, signature.args[0], arguments[:2], LINE)
+        target = _pointer(context, builder, signature.args[4], arguments[4:], LINE)
         some = builder.load(source, align=1)
-        upper = builder.icmp_unsigned("<", builder.sub(some, _every(ord("A"), HALF_LINE)), _every(26, HALF_LINE))
-        case = builder.select(upper, _every(0x20, HALF_LINE), _every(0, HALF_LINE))
-        builder.store(builder.or_(some, case), target, align=1)
+        upper = builder.icmp_unsigned("<", builder.sub(some, _every(ord("A"))), _every(26))
+        lower = builder.or_(some, builder.select(upper, _every(0x20), _every(0)))
+        which, kept = (builder.bitcast(bits, ir.VectorType(ir.IntType(1), LINE)) for bits in arguments[2:4])
+        plain = builder.select(which, lower, _every(ord(" ")))
+        builder.store(builder.call(_compress(builder), [plain, kept, plain]), target, align=1)
         return context.get_dummy_value()
 
-    return types.void(text, types.intp, out, types.intp), generate
+    return types.void(text, types.intp, types.uint64, types.uint64, out, types.intp), generate
+
+
+def _compress(builder: Builder) -> Any:
+    """Return LLVM's function that moves the chosen bytes of a line to its front."""
+    line = ir.VectorType(BYTE, LINE)
+    kind = ir.FunctionType(line, [line, ir.VectorType(ir.IntType(1), LINE), line])
+    return get_or_insert_function(builder.module, kind, f"llvm.experimental.vector.compress.v{LINE}i8")
 
 
 @intrinsic
@@ -92,6 +107,21 @@ def move_bytes(_: Any, data: Any, i: Any, out: Any, n: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(data, types.intp, out, types.intp, types.intp), generate
+
+
+@intrinsic
+def shared_of_eight(_: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
+    """Return how many of the uint64 `a[i:i + 8]` are among `b[j:j + 8]`; neither holds one twice."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        mine = builder.load(_pointer(context, builder, signature.args[0], arguments[:2], EIGHT, BIT), align=8)
+        theirs = builder.load(_pointer(context, builder, signature.args[2], arguments[2:], EIGHT, BIT), align=8)
+        turns = [[(k + turn) % EIGHT for k in range(EIGHT)] for turn in range(EIGHT)]
+        rotated = [builder.shuffle_vector(theirs, theirs, ir.Constant(ir.VectorType(WORD, EIGHT), t)) for t in turns]
+        same = reduce(builder.or_, (builder.icmp_unsigned("==", mine, one) for one in rotated))
+        return builder.zext(builder.ctpop(builder.bitcast(same, BYTE)), BIT)
+
+    return types.intp(a, types.intp, b, types.intp), generate
 
 
 @intrinsic
@@ -125,12 +155,46 @@ def bits_in(_: Any, bits: Any) -> Any:
     return types.intp(types.uint64), generate
 
 
-def _pointer(context: Any, builder: Builder, kind: Any, place: Sequence[Any], count: int) -> Any:
-    """Return the pointer to `count` bytes of an array of a kind; `place` is the array and an index."""
+@intrinsic
+def lower_least(_: Any, least: Any, k: Any, factors: Any, offsets: Any, values: Any, count: Any) -> Any:
+    """Lower `least[k + i]` to the least of `factors[k + i] * values[:count] + offsets[k + i]`, for i under `LANES`.
+
+    All are uint32, modulo 2^32. The least values stay in registers while the values pass by.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        least, k, factors, offsets, values, count = arguments
+        kinds = dict(zip(("least", "_", "factors", "offsets", "values"), signature.args, strict=False))
+        places = {"least": (least, k), "factors": (factors, k), "offsets": (offsets, k)}
+        lanes = {name: _pointer(context, builder, kinds[name], place, LANES, WORD) for name, place in places.items()}
+        factor, offset = (builder.load(lanes[name], align=4) for name in ("factors", "offsets"))
+        lowest = alloca_once_value(builder, builder.load(lanes["least"], align=4))
+        each = context.make_array(kinds["values"])(context, builder, values).data
+        with for_range(builder, count) as loop:
+            value = _spread(builder, builder.load(builder.gep(each, [loop.index])))
+            found = builder.add(builder.mul(factor, value), offset)
+            before = builder.load(lowest)
+            builder.store(builder.select(builder.icmp_unsigned("<", found, before), found, before), lowest)
+        builder.store(builder.load(lowest), lanes["least"], align=4)
+        return context.get_dummy_value()
+
+    return types.void(least, types.intp, factors, offsets, values, types.intp), generate
+
+
+def _spread(builder: Builder, value: Any) -> Any:
+    """Return a vector of `LANES` times a uint32."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(WORD, LANES), None), value, ir.Constant(WORD, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES))
+
+
+def _pointer(
+    context: Any, builder: Builder, kind: Any, place: Sequence[Any], count: int, element: ir.IntType = BYTE
+) -> Any:
+    """Return the pointer to `count` elements of an array of a kind; `place` is the array and an index."""
     array, index = place
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), ir.VectorType(BYTE, count).as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), ir.VectorType(element, count).as_pointer())
 
 
-def _every(byte: int, count: int = LINE) -> Any:
-    return ir.Constant(ir.VectorType(BYTE, count), [byte] * count)
+def _every(byte: int) -> Any:
+    return ir.Constant(ir.VectorType(BYTE, LINE), [byte] * LINE)

@@ -9,15 +9,16 @@ from numba import njit
 
 from stages.duplicates.hashing import hashed
 from stages.duplicates.vectors import (
-    HALF_LINE,
+    LANES,
     LINE,
     ascii_words,
     beyond_ascii,
     bits_in,
-    copy_lower,
+    copy_letters,
     eight_bytes,
     ends_of_words,
     first_bit,
+    lower_least,
     move_bytes,
 )
 from stages.duplicates.words import _word_hash
@@ -32,8 +33,15 @@ def seen(text: np.ndarray, i: int) -> tuple[int, int, int, int]:
 
 
 @njit
-def lowered(text: np.ndarray, i: int, out: np.ndarray, n: int) -> None:
-    copy_lower(text, i, out, n)
+def copied(text: np.ndarray, i: int, letters: np.uint64, kept: np.uint64, out: np.ndarray, n: int) -> None:
+    copy_letters(text, i, letters, kept, out, n)
+
+
+@njit
+def lowered(
+    least: np.ndarray, k: int, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, count: int
+) -> None:
+    lower_least(least, k, factors, offsets, values, count)
 
 
 @njit
@@ -62,11 +70,25 @@ def test_each_bit_is_about_its_byte(data: bytes, i: int) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(LINES, st.integers(0, 3), st.integers(0, 9))
-def test_copies_are_in_lower_case_and_no_longer_than_they_say(data: bytes, i: int, n: int) -> None:
-    out = array(bytes(40))
-    lowered(array(data), i, out, n)
-    assert out.tobytes() == bytes(n) + data[i : i + HALF_LINE].lower() + bytes(40 - HALF_LINE - n)
+@given(LINES, st.integers(0, 3), BITS, BITS, st.integers(0, 9))
+def test_what_is_kept_stands_side_by_side_in_lower_case(data: bytes, i: int, letters: int, kept: int, n: int) -> None:
+    out = array(bytes(LINE + 20))
+    copied(array(data), i, np.uint64(letters), np.uint64(kept), out, n)
+    plain = [data[i + k : i + k + 1].lower() if letters >> k & 1 else b" " for k in range(LINE)]
+    expected = b"".join(plain[k] for k in range(LINE) if kept >> k & 1)
+    assert out[n : n + len(expected)].tobytes() == expected
+    assert not out[:n].any() and not out[n + LINE :].any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=9), st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_every_permutation_finds_its_least_value(values: list[int], seed: int, k: int) -> None:
+    factors, offsets, before = np.random.default_rng(seed).integers(0, 2**32, (3, LANES + 5), dtype=np.uint32)
+    least = before.copy()
+    lowered(least, k, factors, offsets, np.array([*values, 0], np.uint32), len(values))
+    found = [(factors[k : k + LANES] * np.uint32(value) + offsets[k : k + LANES]) for value in values]
+    expected = np.min([before[k : k + LANES], *found], axis=0)
+    assert least.tolist() == [*before[:k], *expected, *before[k + LANES :]]
 
 
 @settings(max_examples=50, deadline=None)
