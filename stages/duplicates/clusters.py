@@ -146,9 +146,10 @@ def _link_band(
             if p + 1 == len(rows) or ordered[p] != ordered[p + 1]:
                 continue
         own = -1
+        cluster = _root(parents, base + row)
         for g in range(groups):
             place = heads[g]
-            joined = _root(parents, base + row) == _root(parents, base + rows[place])
+            joined = cluster == _root(parents, base + rows[place])
             while not joined and place >= 0:
                 other = rows[place]
                 place = links[place]
@@ -158,7 +159,7 @@ def _link_band(
                     similar = similarity(set_in(row, lot, words), set_in(other, lot, words), threshold)
                     if similar > 0:
                         count = _join(parents, base + row, base + other, similar, joins, count)
-                        joined = True
+                        cluster, joined = _root(parents, base + row), True
                     else:
                         refused[slot] = pair
             if joined and own < 0:

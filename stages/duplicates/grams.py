@@ -9,14 +9,14 @@ from numba import njit
 
 from stages.duplicates.hashing import SPREAD_64, hashed, mixed
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import LINE, ends_of_words, first_bit
+from stages.duplicates.vectors import EIGHT, EMPTY, LINE, copy_used, ends_of_words, first_bit
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
-NOTHING, EMPTY, SHIFT_3 = np.uint64(0), np.uint64(2**64 - 1), np.uint64(3)
-ONE, LOW_3, LOW_6 = np.uint64(1), np.uint64(7), np.uint64(63)
-MARKS = 8
-"""Words of a row's marks: a line of the cache, and enough to tell most sets apart that share less than two thirds."""
+NOTHING, ONE, VACANT = np.uint64(0), np.uint64(1), np.uint64(EMPTY)
+SHIFT_4, LOW_4, LOW_6 = np.uint64(4), np.uint64(15), np.uint64(63)
+MARKS = 16
+"""Words of a row's marks: two lines of the cache, and enough to tell most sets apart that share three quarters."""
 
 
 class GramSets(NamedTuple):
@@ -58,21 +58,21 @@ class Lot(NamedTuple):
 
 def new_lot(folded: Folded, marked: GramSets) -> Lot:
     """Return rows none of whose sets are made yet, as `marked_rows` knows them."""
-    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64) + 1,), np.uint64))
+    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64) + EIGHT,), np.uint64))
     return Lot(folded, sets, sets, _bench_for(folded))
 
 
 def known_lot(folded: Folded, held: GramSets) -> Lot:
     """Return rows of whose sets some are held."""
     room = held.counts[held.sizes == 0].sum(dtype=np.int64)
-    made = no_sets(len(folded))._replace(grams=fresh((room + 1,), np.uint64))
+    made = no_sets(len(folded))._replace(grams=fresh((room + EIGHT,), np.uint64))
     return Lot(folded, held, made, _bench_for(folded))
 
 
 def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
     hashes, grams = fresh((2, longest), np.uint64)
-    return Bench(hashes, grams, fresh((5 * longest + 2,), np.uint64), np.zeros(1, int))
+    return Bench(hashes, grams, fresh((5 * longest + 2 * EIGHT,), np.uint64), np.zeros(1, int))
 
 
 def marked_rows(folded: Folded, words: int) -> GramSets:
@@ -174,37 +174,42 @@ def room_for(at: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndar
 def mark(grams: np.ndarray, marks: np.ndarray) -> None:
     """Mark the buckets that n-grams fall in."""
     for gram in grams:
-        marks[gram & LOW_3] |= ONE << (gram >> SHIFT_3 & LOW_6)
+        marks[gram & LOW_4] |= ONE << (gram >> SHIFT_4 & LOW_6)
 
 
 @njit(cache=True, nogil=True)
 def _sorted_set(values: np.ndarray, table: np.ndarray, out: np.ndarray) -> int:
-    """Write the distinct values in order to `out` and return how many; of `out` one place more may be written to.
+    """Write the distinct values in order to `out` and return how many; of `out` `EIGHT` places more may be written to.
 
     The values are hashes, so evenly spread: in a table of at least twice their number their leading bits say where each
-    belongs, and what stands there already moves on if it is greater. `table` has room for five times as many.
+    belongs, and what stands there already moves on if it is greater. `table` has room for `_bench_for`'s number.
     """
-    bits = 1
+    bits = 3
     while 1 << bits < 2 * len(values):
         bits += 1
     shift = np.uint64(64 - bits)
-    places = table[: (1 << bits) + len(values)]
-    places[:] = EMPTY
+    places = table[: (1 << bits) + (len(values) + EIGHT - 1) // EIGHT * EIGHT]
+    places[:] = VACANT
     greatest = False
     for value in values:
         place = np.int64(value >> shift)
         while places[place] < value:
             place += 1
-        greatest |= value == EMPTY
+        greatest |= value == VACANT
         if places[place] != value:
-            while value != EMPTY:
+            while value != VACANT:
                 places[place], value = value, places[place]
                 place += 1
+    return _without_gaps(places, out) + greatest
+
+
+@njit(cache=True, nogil=True)
+def _without_gaps(places: np.ndarray, out: np.ndarray) -> int:
+    """Write all of `places` that is not empty to `out` and return how many."""
     n = 0
-    for value in places:
-        out[n] = value
-        n += value != EMPTY
-    return n + greatest
+    for k in range(0, len(places), EIGHT):
+        n += copy_used(places, k, out, n)
+    return n
 
 
 @njit(cache=True, nogil=True)

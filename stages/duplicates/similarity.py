@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.grams import MARKS, GramSets, Lot, set_in
-from stages.duplicates.vectors import EIGHT, bits_in, shared_of_eight
+from stages.duplicates.vectors import EIGHT, bits_beyond, shared_of_eight
 
 
 def similarities(a: Lot, left: np.ndarray, b: Lot, right: np.ndarray, words: int) -> np.ndarray:
@@ -47,15 +47,17 @@ def _common(a: np.ndarray, b: np.ndarray, enough: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def apart(marks: np.ndarray, a: int, others: np.ndarray, b: int) -> int:
-    """Return how many values, at least, the set of row `a` holds and that of row `b` of others does not.
+def apart(marks: np.ndarray, a: int, others: np.ndarray, b: int) -> tuple[int, int]:
+    """Return how many values, at least, the set of row `a` alone holds, and that of row `b` of others alone.
 
     In a bucket that only one set has marked, it has a value that the other has not.
     """
-    count = 0
-    for k in range(MARKS):
-        count += bits_in(marks[a, k] & ~others[b, k])
-    return count
+    mine, theirs = marks[a], others[b]
+    x, y = 0, 0
+    for k in range(0, MARKS, EIGHT):
+        x += bits_beyond(mine, theirs, k)
+        y += bits_beyond(theirs, mine, k)
+    return x, y
 
 
 @njit(cache=True, nogil=True)
@@ -65,7 +67,7 @@ def may_be_similar(some: GramSets, a: int, others: GramSets, b: int, threshold: 
     With x n-grams, at least, in one row alone and y in the other alone, those in common are at most u, the least of the
     counts without them, and the similarity at most u / (u + x + y).
     """
-    x, y = apart(some.marks, a, others.marks, b), apart(others.marks, b, some.marks, a)
+    x, y = apart(some.marks, a, others.marks, b)
     shared = min(some.counts[a] - x, others.counts[b] - y)
     return shared >= threshold * (shared + x + y) - 1e-6
 

@@ -23,6 +23,8 @@ LANES = 64
 """Permutations that `lower_least` works on together: few enough for all registers, enough to keep them busy."""
 EIGHT = 8
 """Numbers of 64 bits that are looked at together."""
+EMPTY = 2**64 - 1
+"""What stands where `copy_used` finds nothing."""
 BYTE, WORD, BIT = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 Builder = Any
@@ -83,17 +85,40 @@ def copy_letters(_: Any, text: Any, i: Any, letters: Any, kept: Any, out: Any, n
         lower = builder.or_(some, builder.select(upper, _every(0x20), _every(0)))
         which, kept = (builder.bitcast(bits, ir.VectorType(ir.IntType(1), LINE)) for bits in arguments[2:4])
         plain = builder.select(which, lower, _every(ord(" ")))
-        builder.store(builder.call(_compress(builder), [plain, kept, plain]), target, align=1)
+        builder.store(_chosen(builder, plain, kept), target, align=1)
         return context.get_dummy_value()
 
     return types.void(text, types.intp, types.uint64, types.uint64, out, types.intp), generate
 
 
-def _compress(builder: Builder) -> Any:
-    """Return LLVM's function that moves the chosen bytes of a line to its front."""
-    line = ir.VectorType(BYTE, LINE)
-    kind = ir.FunctionType(line, [line, ir.VectorType(ir.IntType(1), LINE), line])
-    return get_or_insert_function(builder.module, kind, f"llvm.experimental.vector.compress.v{LINE}i8")
+@intrinsic
+def copy_used(_: Any, places: Any, k: Any, out: Any, n: Any) -> Any:
+    """Copy those of the uint64 `places[k:k + EIGHT]` that are not `EMPTY` to `out[n:]` and return how many they are.
+
+    Up to `EIGHT` values are written.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        source = _pointer(context, builder, signature.args[0], arguments[:2], EIGHT, BIT)
+        target = _pointer(context, builder, signature.args[2], arguments[2:], EIGHT, BIT)
+        some = builder.load(source, align=8)
+        used = builder.icmp_unsigned("!=", some, ir.Constant(some.type, [EMPTY] * EIGHT))
+        builder.store(_chosen(builder, some, used), target, align=8)
+        return builder.zext(builder.ctpop(builder.bitcast(used, BYTE)), BIT)
+
+    return types.intp(places, types.intp, out, types.intp), generate
+
+
+def _chosen(builder: Builder, some: Any, which: Any) -> Any:
+    """Return a vector whose chosen elements have moved to its front."""
+    kind = some.type
+    return _llvm(builder, f"experimental.vector.compress.v{kind.count}i{kind.element.width}", kind, some, which, some)
+
+
+def _llvm(builder: Builder, name: str, kind: ir.Type, *arguments: Any) -> Any:
+    """Return the result, of a kind, of one of LLVM's own functions."""
+    function = ir.FunctionType(kind, [argument.type for argument in arguments])
+    return builder.call(get_or_insert_function(builder.module, function, f"llvm.{name}"), arguments)
 
 
 @intrinsic
@@ -122,6 +147,23 @@ def shared_of_eight(_: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
         return builder.zext(builder.ctpop(builder.bitcast(same, BYTE)), BIT)
 
     return types.intp(a, types.intp, b, types.intp), generate
+
+
+@intrinsic
+def bits_beyond(_: Any, mine: Any, theirs: Any, k: Any) -> Any:
+    """Return how many bits are set in the uint64 `mine[k:k + EIGHT]` that are not in `theirs[k:k + EIGHT]`."""
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        mine, theirs, k = arguments
+        places = zip(signature.args[:2], ((mine, k), (theirs, k)), strict=True)
+        some, other = (
+            builder.load(_pointer(context, builder, kind, place, EIGHT, BIT), align=8) for kind, place in places
+        )
+        alone = builder.and_(some, builder.xor(other, ir.Constant(other.type, [EMPTY] * EIGHT)))
+        counts = _llvm(builder, f"ctpop.v{EIGHT}i64", alone.type, alone)
+        return _llvm(builder, f"vector.reduce.add.v{EIGHT}i64", BIT, counts)
+
+    return types.intp(mine, theirs, types.intp), generate
 
 
 @intrinsic
