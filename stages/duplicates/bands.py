@@ -23,9 +23,16 @@ class Bands(NamedTuple):
 
 def sorted_bands(keys: np.ndarray) -> Bands:
     """Return the band keys of some rows, shape (bands, rows), in order; they are sorted where they lie."""
-    rows = fresh(keys.shape, np.int32)
+    rows = fresh(keys.shape, np.int32, filled=True)
     on_all_cores(lambda band: _sort_band(keys[band], rows[band]), range(len(keys)))
     return Bands(keys, rows)
+
+
+def in_order(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return hashes in order, shape (rows,), uint64, and whose they are; those of equal hashes stay in order, too."""
+    ordered, rows = keys.copy(), np.empty(len(keys), np.int32)
+    _sort_band(ordered, rows)
+    return ordered, rows
 
 
 def with_company(bands: Bands) -> np.ndarray:
@@ -40,7 +47,7 @@ def meeting_places(bands: Bands, known: Bands) -> np.ndarray:
 
     Shape (rows, bands, 2), int32; the two are equal where none does.
     """
-    places = fresh((bands.rows.shape[1], len(bands.rows), 2), np.int32)
+    places = fresh((bands.rows.shape[1], len(bands.rows), 2), np.int32, filled=True)
     _find_places(bands, known, places)
     return places
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.duplicates.bands import Bands
+from stages.duplicates.bands import Bands, in_order
 from stages.duplicates.clusters import Joins, Known, Sketch, forest, link_known, link_within, roots, sketch
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.documents import bytes_of
@@ -34,7 +34,7 @@ from thumbwheel.lake import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "3 affine32"
+FORMAT = "4 affine32"
 """Version of what the files hold, and the scheme of the permutations."""
 MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
@@ -245,12 +245,11 @@ that joined clusters."""
 
 
 def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndarray, edges: np.ndarray) -> Segment:
-    by_text, by_id = np.argsort(keys), np.argsort(ids[:, 0])
     made = some.lot.made
+    by_id = in_order(ids[:, 0])[1]
     arrays = (
         *some.lot.folded,
-        keys[by_text],
-        by_text,
+        *in_order(keys),
         *made._replace(grams=made.grams[: some.lot.bench.used[0]]),
         *some.bands,
         ids[by_id, 0],
@@ -274,8 +273,8 @@ def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) 
 
     Returns the first row of each new document, and the document of every row.
     """
-    order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1]))
+    ordered, order = in_order(keys)
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     first = np.empty(len(keys), np.int64)
     first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(keys))))
     rows = np.arange(len(keys))

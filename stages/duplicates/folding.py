@@ -45,7 +45,7 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
     """
     ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
     rooms = [_room(*lot[:4], *lot.at[[first, last]], _labels(lot.names)[1]) + LINE for lot, first, last in ranges]
-    data = fresh((sum(rooms),), np.uint8)
+    data = fresh((sum(rooms),), np.uint8, filled=True)
     some = np.split(data, np.cumsum(rooms))
     letters = alphabet() if any(lot.text.max(initial=0) > 127 for lot in lots) else ascii_alphabet()
 

@@ -58,21 +58,24 @@ class Lot(NamedTuple):
 
 def new_lot(folded: Folded, marked: GramSets) -> Lot:
     """Return rows none of whose sets are made yet, as `marked_rows` knows them."""
-    sets = marked._replace(grams=fresh((marked.counts.sum(dtype=np.int64) + EIGHT,), np.uint64))
+    room = marked.counts.sum(dtype=np.int64)
+    sets = marked._replace(grams=fresh((room + EIGHT,), np.uint64, filled=False))
     return Lot(folded, sets, sets, _bench_for(folded))
 
 
 def known_lot(folded: Folded, held: GramSets) -> Lot:
     """Return rows of whose sets some are held."""
     room = held.counts[held.sizes == 0].sum(dtype=np.int64)
-    made = no_sets(len(folded))._replace(grams=fresh((room + EIGHT,), np.uint64))
+    begins, sizes, counts = np.zeros_like(held.begins), np.zeros_like(held.sizes), np.zeros_like(held.counts)
+    made = GramSets(fresh((room + EIGHT,), np.uint64, filled=False), begins, sizes, counts, held.marks)
     return Lot(folded, held, made, _bench_for(folded))
 
 
 def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
-    hashes, grams = fresh((2, longest), np.uint64)
-    return Bench(hashes, grams, fresh((5 * longest + 2 * EIGHT,), np.uint64), np.zeros(1, int))
+    hashes, grams = fresh((2, longest), np.uint64, filled=False)
+    table = fresh((5 * longest + 2 * EIGHT,), np.uint64, filled=False)
+    return Bench(hashes, grams, table, np.zeros(1, int))
 
 
 def marked_rows(folded: Folded, words: int) -> GramSets:
@@ -84,7 +87,7 @@ def marked_rows(folded: Folded, words: int) -> GramSets:
 
 def no_sets(rows: int) -> GramSets:
     """Return sets of which none is held yet."""
-    marks = fresh((rows, MARKS), np.uint64)
+    marks = fresh((rows, MARKS), np.uint64, filled=True)
     sizes = np.zeros(rows, np.int32)
     return GramSets(np.empty(0, np.uint64), np.zeros(rows, np.int64), sizes, sizes.copy(), marks)
 

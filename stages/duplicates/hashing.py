@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.duplicates.vectors import eight_bytes
+from stages.duplicates.vectors import LINE, eight_bytes, mix_lines
 from stages.duplicates.words import MIX, SPREAD
 
 SPREAD_64, MIX_64 = np.uint64(SPREAD), np.uint64(MIX)
@@ -38,6 +38,20 @@ def _first_of_eight(data: np.ndarray, i: int, size: int) -> np.uint64:
     for k in range(min(size, 8)):
         block |= np.uint64(data[i + k]) << np.uint64(8 * k)
     return block
+
+
+@njit(cache=True, nogil=True)
+def hashed_row(data: np.ndarray, i: int, length: int, seed: np.uint64, lanes: np.ndarray) -> np.uint64:
+    """Return the hash of `data[i:i + length]`, whole lines of it eight times eight bytes at a time; `lanes` is (8,)."""
+    whole = length // LINE
+    value = hashed(data, i + whole * LINE, length - whole * LINE, seed + np.uint64(length))
+    if whole:
+        lanes[:] = seed
+        mix_lines(data, i, whole, lanes)
+        for lane in lanes:
+            value = (value ^ lane) * MIX_64
+            value ^= value >> SHIFT_32
+    return mixed(value)
 
 
 @njit(cache=True, nogil=True)

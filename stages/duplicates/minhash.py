@@ -11,9 +11,9 @@ from numba import njit
 
 from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
-from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed, mixed
+from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed_row, mixed
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import LANES, lower_least
+from stages.duplicates.vectors import EIGHT, LANES, lower_least
 
 
 def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def signatures(folded: Folded, params: SketchParams) -> np.ndarray:
 def band_keys(folded: Folded, params: SketchParams) -> tuple[np.ndarray, GramSets]:
     """Return a hash of each band of every row's signature, shape (bands, rows), uint64, and see `marked_rows`."""
     factors, offsets = _whole_lanes(*permutations(params))
-    keys, sets = fresh((params.bands, len(folded)), np.uint64), no_sets(len(folded))
+    keys, sets = fresh((params.bands, len(folded)), np.uint64, filled=True), no_sets(len(folded))
 
     def some(first: int, last: int) -> None:
         _sketch(folded.data, folded.at, first, last, params.words, factors, offsets, params.rows, keys, sets)
@@ -139,5 +139,6 @@ def _hash_bands(signed: np.ndarray, band: int, keys: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _hash_rows(data: np.ndarray, at: np.ndarray, first: int, last: int, seed: np.uint64, keys: np.ndarray) -> None:
+    lanes = np.empty(EIGHT, np.uint64)
     for row in range(first, last):
-        keys[row] = mixed(hashed(data, at[row], at[row + 1] - at[row], mixed(seed)))
+        keys[row] = hashed_row(data, at[row], at[row + 1] - at[row], mixed(seed), lanes)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from mmap import MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, mmap
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -36,14 +36,15 @@ class Folded(NamedTuple):
 NO_ROWS = Folded(np.empty(0, np.uint8), np.zeros(1, np.int64))
 
 
-def fresh(shape: tuple[int, ...], kind: Any) -> np.ndarray:
-    """Return zeros in memory that costs nothing until it is written to.
+def fresh(shape: tuple[int, ...], kind: Any, *, filled: bool) -> np.ndarray:
+    """Return zeros in memory that costs nothing until it is written to, or all at once if it will be `filled`.
 
     numpy asks for huge pages, and clears all of one when its first byte is written; where a virtual machine's memory is
-    in pieces, making them took a quarter of all time.
+    in pieces, making them took a quarter of all time. To ask for small ones together costs a third less than one by one.
     """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    return np.frombuffer(mmap(-1, max(size, 1), MAP_PRIVATE | MAP_ANONYMOUS), np.uint8)[:size].view(kind).reshape(shape)
+    flags = MAP_PRIVATE | MAP_ANONYMOUS | (MAP_POPULATE if filled else 0)
+    return np.frombuffer(mmap(-1, max(size, 1), flags), np.uint8)[:size].view(kind).reshape(shape)
 
 
 def over_rows(work: Callable[[int, int], T], sizes: np.ndarray) -> list[T]:
@@ -75,7 +76,7 @@ def joined_rows(folded: Folded, rows: np.ndarray) -> Folded:
     """Return the rows whose numbers are in `rows`, in that order."""
     at = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(folded.at[rows + 1] - folded.at[rows], out=at[1:])
-    some = Folded(fresh((at[-1],), np.uint8), at)
+    some = Folded(fresh((at[-1],), np.uint8, filled=True), at)
     _copy_rows(folded.data, folded.at, rows, *some)
     return some
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.core.cgutils import alloca_once_value, for_range, get_or_insert_function, raw_memmove
 from numba.extending import intrinsic
 
-from stages.duplicates.words import END
+from stages.duplicates.words import END, MIX
 
 LINE = 64
 """Bytes that are looked at together; bit k of an answer is about the k-th of them."""
@@ -164,6 +164,29 @@ def bits_beyond(_: Any, mine: Any, theirs: Any, k: Any) -> Any:
         return _llvm(builder, f"vector.reduce.add.v{EIGHT}i64", BIT, counts)
 
     return types.intp(mine, theirs, types.intp), generate
+
+
+@intrinsic
+def mix_lines(_: Any, data: Any, i: Any, count: Any, lanes: Any) -> Any:
+    """Mix `count` lines of `LINE` bytes, from `data[i]` on, into the uint64 `lanes[:EIGHT]`, each eight bytes into one.
+
+    Each eight is mixed in by the bijection of `stages.duplicates.words`.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        data, i, count, lanes = arguments
+        home = _pointer(context, builder, signature.args[3], (lanes, i.type(0)), EIGHT, BIT)
+        mixed = alloca_once_value(builder, builder.load(home, align=8))
+        spread, half = (ir.Constant(ir.VectorType(BIT, EIGHT), [number] * EIGHT) for number in (MIX, 32))
+        with for_range(builder, count) as loop:
+            place = builder.add(i, builder.mul(loop.index, i.type(LINE)))
+            line = builder.load(_pointer(context, builder, signature.args[0], (data, place), EIGHT, BIT), align=1)
+            value = builder.mul(builder.xor(builder.load(mixed), line), spread)
+            builder.store(builder.xor(value, builder.lshr(value, half)), mixed)
+        builder.store(builder.load(mixed), home, align=8)
+        return context.get_dummy_value()
+
+    return types.void(data, types.intp, types.intp, lanes), generate
 
 
 @intrinsic
