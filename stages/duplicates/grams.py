@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stages.duplicates.hashing import SPREAD_64, hashed, mixed
+from stages.duplicates.hashing import NOTHING, SPREAD_64, hash_words, hashed, mixed
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import EIGHT, EMPTY, LINE, copy_used, ends_of_words, first_bit
+from stages.duplicates.vectors import EIGHT, EMPTY, LINE, copy_used, ends_of_parts, first_bit, spaces_in
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
-NOTHING, ONE, VACANT = np.uint64(0), np.uint64(1), np.uint64(EMPTY)
+ONE, VACANT = np.uint64(1), np.uint64(EMPTY)
 SHIFT_4, LOW_4, LOW_6 = np.uint64(4), np.uint64(15), np.uint64(63)
 MARKS = 16
 """Words of a row's marks: two lines of the cache, and enough to tell most sets apart that share three quarters."""
@@ -32,11 +32,21 @@ class GramSets(NamedTuple):
     """For each row the buckets, of `64 * MARKS`, that its n-grams fall in, shape (rows, MARKS), uint64."""
 
 
+class Room(NamedTuple):
+    """Room for one row after another: more than the row is long."""
+
+    bounds: np.ndarray
+    """What bounds its words, see `hash_eight`."""
+    hashes: np.ndarray
+    """Hashes of its words."""
+    grams: np.ndarray
+    """Hashes of its n-grams."""
+
+
 class Bench(NamedTuple):
     """What making one set after another takes."""
 
-    hashes: np.ndarray
-    grams: np.ndarray
+    room: Room
     table: np.ndarray
     used: np.ndarray
     """How many places of the sets' `grams` are taken, shape (1,)."""
@@ -73,9 +83,9 @@ def known_lot(folded: Folded, held: GramSets) -> Lot:
 
 def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
-    hashes, grams = fresh((2, longest), np.uint64, filled=False)
-    table = fresh((5 * longest + 2 * EIGHT,), np.uint64, filled=False)
-    return Bench(hashes, grams, table, np.zeros(1, int))
+    spare = longest + 1 + EIGHT
+    room = Room(*(fresh((spare,), kind, filled=False) for kind in (np.int64, np.uint64, np.uint64)))
+    return Bench(room, fresh((5 * spare,), np.uint64, filled=False), np.zeros(1, int))
 
 
 def marked_rows(folded: Folded, words: int) -> GramSets:
@@ -93,11 +103,8 @@ def no_sets(rows: int) -> GramSets:
 
 
 @njit(cache=True, nogil=True)
-def hashed_grams(data: np.ndarray, i: int, end: int, words: int, hashes: np.ndarray, out: np.ndarray) -> int:
-    """Write the hashed n-grams of the folded row `data[i:end]` into `out` and return how many; see `words`.
-
-    `hashes` and `out` have room for as many as the row has words.
-    """
+def hashed_grams(data: np.ndarray, i: int, end: int, words: int, room: Room) -> int:
+    """Write the hashed n-grams of the folded row `data[i:end]` into `room.grams` and return how many; see `words`."""
     n = 0
     while i < end:
         stop = i
@@ -105,22 +112,30 @@ def hashed_grams(data: np.ndarray, i: int, end: int, words: int, hashes: np.ndar
             stop += 1
         name = hashed(data, i, stop - i, NOTHING)
         i = stop + 1
-        line, ends = i, _ends(data, i)
-        count = 0
-        while data[stop] != END_BYTE:
-            while ends == NOTHING:
-                line += LINE
-                ends = _ends(data, line)
-            stop = line + first_bit(ends)
-            ends &= ends - ONE
-            hashes[count] = hashed(data, i, stop - i, NOTHING)
-            count += 1
-            i = stop + 1
+        count = _find_words(data, i, room.bounds)
+        hash_words(data, room.bounds, count, room.hashes)
         length = min(words, count)
         grams = count - length + 1
-        _chain(hashes, length, name, out[n : n + grams])
+        _chain(room.hashes, length, name, room.grams[n : n + grams])
         n += grams
+        i = room.bounds[count] + 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def _find_words(data: np.ndarray, i: int, bounds: np.ndarray) -> int:
+    """Write what bounds the words of the part whose words begin at `data[i]`, and return how many words there are."""
+    bounds[0] = i - 1
+    count = 0
+    last = NOTHING
+    while last == NOTHING:
+        ends, last = _ends(data, i)
+        while ends != NOTHING:
+            count += 1
+            bounds[count] = i + first_bit(ends)
+            ends &= ends - ONE
+        i += LINE
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -136,41 +151,44 @@ def _chain(hashes: np.ndarray, length: int, name: np.uint64, out: np.ndarray) ->
 
 
 @njit(cache=True, nogil=True)
-def _ends(data: np.ndarray, i: int) -> np.uint64:
-    """Return which of `data[i:i + LINE]` end a word, as bits; the data may end before."""
+def _ends(data: np.ndarray, i: int) -> tuple[np.uint64, np.uint64]:
+    """Return which of `data[i:i + LINE]` end a word of this part, and which a part, as bits; the data may end before."""
+    spaces, last = NOTHING, NOTHING
     if i + LINE <= len(data):
-        return ends_of_words(data, i)
-    ends = NOTHING
-    for k in range(len(data) - i):
-        ends |= np.uint64((data[i + k] == SPACE) | (data[i + k] == END_BYTE)) << np.uint64(k)
-    return ends
+        spaces, last = spaces_in(data, i), ends_of_parts(data, i)
+    else:
+        for k in range(len(data) - i):
+            spaces |= np.uint64(data[i + k] == SPACE) << np.uint64(k)
+            last |= np.uint64(data[i + k] == END_BYTE) << np.uint64(k)
+    return (spaces | last) & (last ^ (last - ONE)), last
 
 
 @njit(cache=True, nogil=True)
 def _make_set(data: np.ndarray, at: np.ndarray, row: int, words: int, bench: Bench, sets: GramSets) -> None:
     """Add the set of a row to `sets`."""
-    count = hashed_grams(data, at[row], at[row + 1], words, bench.hashes, bench.grams)
+    count = hashed_grams(data, at[row], at[row + 1], words, bench.room)
     begin = bench.used[0]
-    size = _sorted_set(bench.grams[:count], bench.table, sets.grams[begin:])
+    size = _sorted_set(bench.room.grams[:count], bench.table, sets.grams[begin:])
     sets.begins[row], sets.sizes[row], sets.counts[row] = begin, size, size
     bench.used[0] += size
 
 
 @njit(cache=True, nogil=True)
 def _mark_rows(data: np.ndarray, at: np.ndarray, first: int, last: int, words: int, found: GramSets) -> None:
-    hashes, grams = room_for(at, first, last)
+    room = room_for(at, first, last)
     for row in range(first, last):
-        found.counts[row] = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
-        mark(grams[: found.counts[row]], found.marks[row])
+        found.counts[row] = hashed_grams(data, at[row], at[row + 1], words, room)
+        mark(room.grams[: found.counts[row]], found.marks[row])
 
 
 @njit(cache=True, nogil=True)
-def room_for(at: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return room for the hashes of the words and of the n-grams of each of some rows."""
+def room_for(at: np.ndarray, first: int, last: int) -> Room:
+    """Return room for the words and n-grams of each of some rows."""
     longest = 0
     for row in range(first, last):
         longest = max(longest, at[row + 1] - at[row])
-    return np.empty(longest, np.uint64), np.empty(longest, np.uint64)
+    spare = longest + 1 + EIGHT
+    return Room(np.empty(spare, np.int64), np.empty(spare, np.uint64), np.empty(spare, np.uint64))
 
 
 @njit(cache=True, nogil=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.duplicates.vectors import LINE, eight_bytes, mix_lines
+from stages.duplicates.vectors import EIGHT, LINE, eight_bytes, hash_eight, mix_lines
 from stages.duplicates.words import MIX, SPREAD
 
+NOTHING = np.uint64(0)
 SPREAD_64, MIX_64 = np.uint64(SPREAD), np.uint64(MIX)
 SHIFT_29, SHIFT_32, SHIFT_33 = np.uint64(29), np.uint64(32), np.uint64(33)
 FIRST = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
@@ -27,6 +28,20 @@ def hashed(data: np.ndarray, i: int, length: int, seed: np.uint64) -> np.uint64:
         length -= 16
         if length <= 0:
             return value
+
+
+@njit(cache=True, nogil=True)
+def hash_words(data: np.ndarray, bounds: np.ndarray, count: int, hashes: np.ndarray) -> None:
+    """Write the hashes of `count` words, see `hash_eight`, into `hashes`; both have room for `EIGHT` more."""
+    bounds[count + 1 : count + 1 + EIGHT] = bounds[count]
+    k = 0
+    while k < count and bounds[min(k + EIGHT, count)] + 2 * EIGHT < len(data):
+        if hash_eight(data, bounds, k, hashes):
+            for word in range(k, min(k + EIGHT, count)):
+                hashes[word] = hashed(data, bounds[word] + 1, bounds[word + 1] - bounds[word] - 1, NOTHING)
+        k += EIGHT
+    for word in range(k, count):
+        hashes[word] = hashed(data, bounds[word] + 1, bounds[word + 1] - bounds[word] - 1, NOTHING)
 
 
 @njit(cache=True, nogil=True)

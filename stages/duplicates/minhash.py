@@ -95,11 +95,11 @@ def _sign(
     signed: np.ndarray,
 ) -> None:
     """Write the signatures of the rows `first` to `last` into `signed`."""
-    hashes, grams = room_for(at, first, last)
-    values = np.empty(len(grams), np.uint32)
+    room = room_for(at, first, last)
+    values = np.empty(len(room.grams), np.uint32)
     for row in range(first, last):
-        count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
-        _least(grams[:count], factors, offsets, values, signed[row])
+        count = hashed_grams(data, at[row], at[row + 1], words, room)
+        _least(room.grams[:count], factors, offsets, values, signed[row])
 
 
 @njit(cache=True, nogil=True)
@@ -116,13 +116,13 @@ def _sketch(
     sets: GramSets,
 ) -> None:
     """Write the band keys of the rows `first` to `last` into `keys`, their counts and marks into `sets`."""
-    hashes, grams = room_for(at, first, last)
-    values, least = np.empty(len(grams), np.uint32), np.empty(len(factors), np.uint32)
+    room = room_for(at, first, last)
+    values, least = np.empty(len(room.grams), np.uint32), np.empty(len(factors), np.uint32)
     for row in range(first, last):
-        count = hashed_grams(data, at[row], at[row + 1], words, hashes, grams)
+        count = hashed_grams(data, at[row], at[row + 1], words, room)
         sets.counts[row] = count
-        mark(grams[:count], sets.marks[row])
-        _least(grams[:count], factors, offsets, values, least)
+        mark(room.grams[:count], sets.marks[row])
+        _least(room.grams[:count], factors, offsets, values, least)
         _hash_bands(least, band, keys[:, row])
 
 

@@ -44,13 +44,15 @@ def beyond_ascii(_: Any, text: Any, i: Any) -> Any:
 
 
 @intrinsic
-def ends_of_words(_: Any, data: Any, i: Any) -> Any:
-    """Return as uint64 which of the folded `data[i:i + LINE]` end a word."""
+def spaces_in(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of the folded `data[i:i + LINE]` stand between two words."""
+    return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, _every(ord(" "))))
 
-    def either(builder: Builder, line: Any) -> Any:
-        return builder.or_(*(builder.icmp_unsigned("==", line, _every(ord(end))) for end in (" ", END)))
 
-    return _answer(data, either)
+@intrinsic
+def ends_of_parts(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of the folded `data[i:i + LINE]` end a part."""
+    return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, _every(ord(END))))
 
 
 def _answer(text: Any, question: Question) -> tuple[Any, Any]:
@@ -102,7 +104,7 @@ def copy_used(_: Any, places: Any, k: Any, out: Any, n: Any) -> Any:
         source = _pointer(context, builder, signature.args[0], arguments[:2], EIGHT, BIT)
         target = _pointer(context, builder, signature.args[2], arguments[2:], EIGHT, BIT)
         some = builder.load(source, align=8)
-        used = builder.icmp_unsigned("!=", some, ir.Constant(some.type, [EMPTY] * EIGHT))
+        used = builder.icmp_unsigned("!=", some, _all(EMPTY))
         builder.store(_chosen(builder, some, used), target, align=8)
         return builder.zext(builder.ctpop(builder.bitcast(used, BYTE)), BIT)
 
@@ -150,6 +152,46 @@ def shared_of_eight(_: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
 
 
 @intrinsic
+def hash_eight(_: Any, data: Any, bounds: Any, k: Any, hashes: Any) -> Any:
+    """Write the hashes of eight words into the uint64 `hashes[k:]` and return whether any word is of over 16 bytes.
+
+    Word k is what stands between `data[bounds[k]]` and `data[bounds[k + 1]]`, neither included; int64. The hash is that
+    of `stages.duplicates.words`, of no use for longer words; 16 bytes are read of each word.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        data, bounds, k, hashes = arguments
+        text = builder.ptrtoint(context.make_array(signature.args[0])(context, builder, data).data, BIT)
+        place = _pointer(context, builder, signature.args[1], (bounds, k), EIGHT, BIT)
+        before = builder.load(place, align=8)
+        next_place = _pointer(context, builder, signature.args[1], (bounds, builder.add(k, k.type(1))), EIGHT, BIT)
+        length = builder.sub(builder.sub(builder.load(next_place, align=8), before), _all(1))
+        begin = builder.add(builder.add(before, _all(1)), _spread(builder, text, EIGHT))
+        value = length
+        for start in (0, EIGHT):
+            some = _first_bytes(builder, builder.add(begin, _all(start)), builder.sub(length, _all(start)))
+            value = builder.mul(builder.xor(value, some), _all(MIX))
+            value = builder.xor(value, builder.lshr(value, _all(32)))
+        target = _pointer(context, builder, signature.args[3], (hashes, k), EIGHT, BIT)
+        builder.store(value, target, align=8)
+        longer = builder.bitcast(builder.icmp_signed(">", length, _all(2 * EIGHT)), BYTE)
+        return builder.icmp_unsigned("!=", longer, BYTE(0))
+
+    return types.boolean(data, bounds, types.intp, hashes), generate
+
+
+def _first_bytes(builder: Builder, places: Any, counts: Any) -> Any:
+    """Return the first bytes, `counts` of them or eight if those are more, at each of eight places, zeros behind."""
+    kind, which = places.type, ir.Constant(ir.VectorType(ir.IntType(1), EIGHT), [1] * EIGHT)
+    pointers = builder.inttoptr(places, ir.VectorType(BIT.as_pointer(), EIGHT))
+    some = _llvm(builder, f"masked.gather.v{EIGHT}i64.v{EIGHT}p0", kind, pointers, WORD(1), which, _all(0))
+    spare = builder.sub(_all(64), builder.shl(counts, _all(3)))
+    kept = builder.and_(some, builder.lshr(_all(EMPTY), builder.and_(spare, _all(63))))
+    kept = builder.select(builder.icmp_signed("<", counts, _all(EIGHT)), kept, some)
+    return builder.select(builder.icmp_signed(">", counts, _all(0)), kept, _all(0))
+
+
+@intrinsic
 def bits_beyond(_: Any, mine: Any, theirs: Any, k: Any) -> Any:
     """Return how many bits are set in the uint64 `mine[k:k + EIGHT]` that are not in `theirs[k:k + EIGHT]`."""
 
@@ -159,7 +201,7 @@ def bits_beyond(_: Any, mine: Any, theirs: Any, k: Any) -> Any:
         some, other = (
             builder.load(_pointer(context, builder, kind, place, EIGHT, BIT), align=8) for kind, place in places
         )
-        alone = builder.and_(some, builder.xor(other, ir.Constant(other.type, [EMPTY] * EIGHT)))
+        alone = builder.and_(some, builder.xor(other, _all(EMPTY)))
         counts = _llvm(builder, f"ctpop.v{EIGHT}i64", alone.type, alone)
         return _llvm(builder, f"vector.reduce.add.v{EIGHT}i64", BIT, counts)
 
@@ -177,12 +219,11 @@ def mix_lines(_: Any, data: Any, i: Any, count: Any, lanes: Any) -> Any:
         data, i, count, lanes = arguments
         home = _pointer(context, builder, signature.args[3], (lanes, i.type(0)), EIGHT, BIT)
         mixed = alloca_once_value(builder, builder.load(home, align=8))
-        spread, half = (ir.Constant(ir.VectorType(BIT, EIGHT), [number] * EIGHT) for number in (MIX, 32))
         with for_range(builder, count) as loop:
             place = builder.add(i, builder.mul(loop.index, i.type(LINE)))
             line = builder.load(_pointer(context, builder, signature.args[0], (data, place), EIGHT, BIT), align=1)
-            value = builder.mul(builder.xor(builder.load(mixed), line), spread)
-            builder.store(builder.xor(value, builder.lshr(value, half)), mixed)
+            value = builder.mul(builder.xor(builder.load(mixed), line), _all(MIX))
+            builder.store(builder.xor(value, builder.lshr(value, _all(32))), mixed)
         builder.store(builder.load(mixed), home, align=8)
         return context.get_dummy_value()
 
@@ -236,7 +277,7 @@ def lower_least(_: Any, least: Any, k: Any, factors: Any, offsets: Any, values: 
         lowest = alloca_once_value(builder, builder.load(lanes["least"], align=4))
         each = context.make_array(kinds["values"])(context, builder, values).data
         with for_range(builder, count) as loop:
-            value = _spread(builder, builder.load(builder.gep(each, [loop.index])))
+            value = _spread(builder, builder.load(builder.gep(each, [loop.index])), LANES)
             found = builder.add(builder.mul(factor, value), offset)
             before = builder.load(lowest)
             builder.store(builder.select(builder.icmp_unsigned("<", found, before), found, before), lowest)
@@ -246,10 +287,10 @@ def lower_least(_: Any, least: Any, k: Any, factors: Any, offsets: Any, values: 
     return types.void(least, types.intp, factors, offsets, values, types.intp), generate
 
 
-def _spread(builder: Builder, value: Any) -> Any:
-    """Return a vector of `LANES` times a uint32."""
-    one = builder.insert_element(ir.Constant(ir.VectorType(WORD, LANES), None), value, ir.Constant(WORD, 0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES))
+def _spread(builder: Builder, value: Any, count: int) -> Any:
+    """Return a vector of so many times a number."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, count), None), value, WORD(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(WORD, count), [0] * count))
 
 
 def _pointer(
@@ -259,6 +300,10 @@ def _pointer(
     array, index = place
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), ir.VectorType(element, count).as_pointer())
+
+
+def _all(number: int) -> Any:
+    return ir.Constant(ir.VectorType(BIT, EIGHT), [number] * EIGHT)
 
 
 def _every(byte: int) -> Any:
