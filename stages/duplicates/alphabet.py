@@ -74,6 +74,8 @@ def _entry(code: int, followers: frozenset[int]) -> list[int] | None:
     if 0xD800 <= code < 0xE000 or code in followers:
         return None
     plain = unicodedata.normalize("NFKC", char)
+    if plain[0] == " " and all(map(MARK_PATTERN.match, plain[1:].casefold())):
+        return [ord(" ") * 4 + SEPARATOR]  # an accent by itself: marks without a letter are no word, in any order
     if plain != char and any(ord(c) in followers or unicodedata.combining(c) for c in plain):
         return None
     text = INVISIBLE.sub("", plain.casefold())

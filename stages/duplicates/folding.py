@@ -44,15 +44,21 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
     Each range of rows is folded into room of its own, and all is then moved together: copies would cost as much again.
     """
     ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
-    rooms = [_room(*lot[:4], *lot.at[[first, last]], _labels(lot.names)[1]) + LINE for lot, first, last in ranges]
-    data = fresh((sum(rooms),), np.uint8, filled=True)
+    rooms, strange = np.array([_room_of(*some) for some in ranges]).reshape(-1, 2).T
+    data = fresh((rooms.sum(),), np.uint8, filled=True)
     some = np.split(data, np.cumsum(rooms))
-    letters = alphabet() if any(lot.text.max(initial=0) > 127 for lot in lots) else ascii_alphabet()
+    letters = alphabet() if strange.any() else ascii_alphabet()
 
     def fold_range(k: int) -> list[Folded]:
         return _fold_range(*ranges[k], letters, some[k])
 
     return _together(data, [*chain.from_iterable(on_all_cores(fold_range, range(len(ranges)))), NO_ROWS])
+
+
+def _room_of(documents: Documents, first: int, last: int) -> tuple[int, int]:
+    """Return how many bytes rows `first` to `last` become, at most, with what is written beyond, and see `_room`."""
+    room, strange = _room(*documents[:4], *documents.at[[first, last]], _labels(documents.names)[1])
+    return room + LINE, strange
 
 
 def _sizes(documents: Documents) -> np.ndarray:
@@ -132,14 +138,13 @@ def _room(
     first: int,
     last: int,
     label_at: np.ndarray,
-) -> int:
-    """Return how many bytes the pieces `first` to `last` become, at most, by the table."""
-    room = 0
+) -> tuple[int, int]:
+    """Return how many bytes the pieces `first` to `last` become, at most, by the table, and how many are no ASCII."""
+    room, strange = 0, 0
     for piece in range(first, last):
-        length = ends[piece] - begins[piece]
-        strange = _count_beyond_ascii(text, begins[piece], ends[piece])
-        room += length + (GROWTH - 1) * strange + label_at[parts[piece] + 1] - label_at[parts[piece]] + 1
-    return room
+        strange += _count_beyond_ascii(text, begins[piece], ends[piece])
+        room += ends[piece] - begins[piece] + label_at[parts[piece] + 1] - label_at[parts[piece]] + 1
+    return room + (GROWTH - 1) * strange, strange
 
 
 @njit(cache=True, nogil=True)
@@ -197,7 +202,7 @@ def _fold_rows(
             n += 1
         left[row - first] = not whole
         if not whole:
-            n = at[row - first] + _room(text, begins, ends, parts, pieces[row], pieces[row + 1], label_at)
+            n = at[row - first] + _room(text, begins, ends, parts, pieces[row], pieces[row + 1], label_at)[0]
         at[row - first + 1] = n
 
 

@@ -18,7 +18,7 @@ from stages.duplicates.words import fold
 
 SCRIPTS = st.text(
     st.one_of(
-        st.sampled_from("aB_9 \n-.é\u0301ßÅẞŉǰΐﷺ…½²™ﬁ\u00a0\u200b\u00ad\ufe0f\u200d\ud800\U000e0041"),
+        st.sampled_from("aB_9 \n-.é\u0301ßÅẞŉǰΐﷺ…½²™ﬁ\u00a0\u200b\u00ad\ufe0f\u200d\ud800\U000e0041¯´¨ͺ\u0323\u0345"),
         st.characters(min_codepoint=0x590, max_codepoint=0x1200),
         st.characters(min_codepoint=0x1780, max_codepoint=0x1B00),
         st.characters(min_codepoint=0x3000, max_codepoint=0x3400),
@@ -50,6 +50,7 @@ def by_kernel(some: Documents) -> list[bytes]:
 @settings(max_examples=300)
 @given(st.lists(PIECES, max_size=4))
 @example([[("a", "가\u11a8")], [("a", "\u1100\u1161")], [("a", "q\u0307\u0323")], [("a", "ｶﾞ")]])
+@example([[("a", "¯\\_(ツ)_/¯ don´t")], [("a", "a¯\u0323b ´\u0301\u0316c")], [("a", "¨\u0308"), ("b", "ͺ\u0323ͺ")]])
 def test_the_kernel_folds_as_the_definition_does(rows: list[list[tuple[str, str]]]) -> None:
     some = documents(rows)
     assert by_kernel(some) == [fold(row_parts(some, row)) for row in range(len(rows))]
@@ -62,6 +63,7 @@ def test_every_code_point_folds_as_the_definition_does() -> None:
     some = documents(rows)
     assert by_kernel(some) == [fold(row) for row in rows]
     assert len(codes[:SIZE]) - letters.hard.sum() > 20_000
+    assert not letters.hard[[ord(accent) for accent in "¯´¨¸˘"]].any()
 
 
 def test_the_table_knows_marks_and_single_letters() -> None:
