@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from stages.duplicates.hashing import NOTHING, SPREAD_64, hash_words, hashed, mixed
+from stages.duplicates.hashing import NOTHING, hash_words, hashed
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import EIGHT, EMPTY, LINE, copy_used, ends_of_parts, first_bit, spaces_in
+from stages.duplicates.vectors import EIGHT, EMPTY, LINE, bits_in, chain_eight, copy_used, ends_of_parts, first_bit, spaces_in
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
@@ -83,7 +83,7 @@ def known_lot(folded: Folded, held: GramSets) -> Lot:
 
 def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
-    spare = longest + 1 + EIGHT
+    spare = longest + 1 + 2 * EIGHT
     room = Room(*(fresh((spare,), kind, filled=False) for kind in (np.int64, np.uint64, np.uint64)))
     return Bench(room, fresh((5 * spare,), np.uint64, filled=False), np.zeros(1, int))
 
@@ -116,7 +116,8 @@ def hashed_grams(data: np.ndarray, i: int, end: int, words: int, room: Room) -> 
         hash_words(data, room.bounds, count, room.hashes)
         length = min(words, count)
         grams = count - length + 1
-        _chain(room.hashes, length, name, room.grams[n : n + grams])
+        for k in range(0, grams, EIGHT):
+            chain_eight(room.hashes, k, length, name, room.grams, n + k)
         n += grams
         i = room.bounds[count] + 1
     return n
@@ -130,24 +131,14 @@ def _find_words(data: np.ndarray, i: int, bounds: np.ndarray) -> int:
     last = NOTHING
     while last == NOTHING:
         ends, last = _ends(data, i)
-        while ends != NOTHING:
-            count += 1
-            bounds[count] = i + first_bit(ends)
-            ends &= ends - ONE
+        found = bits_in(ends)
+        for start in range(1, found + 1, EIGHT):  # eight whether there are so many or not: to guess is dearer
+            for k in range(EIGHT):
+                bounds[count + start + k] = i + first_bit(ends)
+                ends &= ends - ONE
+        count += found
         i += LINE
     return count
-
-
-@njit(cache=True, nogil=True)
-def _chain(hashes: np.ndarray, length: int, name: np.uint64, out: np.ndarray) -> None:
-    """Write the hashes of runs of `length` words into `out`; word by word for all runs, which vectors can do."""
-    out[:] = 0
-    for k in range(length):
-        some = hashes[k : k + len(out)]
-        for j in range(len(out)):
-            out[j] = out[j] * SPREAD_64 + some[j]
-    for j in range(len(out)):
-        out[j] = mixed(out[j] + name)
 
 
 @njit(cache=True, nogil=True)
@@ -187,7 +178,7 @@ def room_for(at: np.ndarray, first: int, last: int) -> Room:
     longest = 0
     for row in range(first, last):
         longest = max(longest, at[row + 1] - at[row])
-    spare = longest + 1 + EIGHT
+    spare = longest + 1 + 2 * EIGHT
     return Room(np.empty(spare, np.int64), np.empty(spare, np.uint64), np.empty(spare, np.uint64))
 
 

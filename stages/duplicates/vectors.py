@@ -15,7 +15,7 @@ from numba import types
 from numba.core.cgutils import alloca_once_value, for_range, get_or_insert_function, raw_memmove
 from numba.extending import intrinsic
 
-from stages.duplicates.words import END, MIX
+from stages.duplicates.words import END, MIX, SPREAD
 
 LINE = 64
 """Bytes that are looked at together; bit k of an answer is about the k-th of them."""
@@ -178,6 +178,29 @@ def hash_eight(_: Any, data: Any, bounds: Any, k: Any, hashes: Any) -> Any:
         return builder.icmp_unsigned("!=", longer, BYTE(0))
 
     return types.boolean(data, bounds, types.intp, hashes), generate
+
+
+@intrinsic
+def chain_eight(_: Any, hashes: Any, k: Any, length: Any, name: Any, out: Any, n: Any) -> Any:
+    """Write the hashes of eight runs of `length` words, the first from `hashes[k]` on, into the uint64 `out[n:]`.
+
+    The hash is that of `stages.duplicates.words`; `name` is the hash of the part.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        hashes, k, length, name, out, n = arguments
+        chained = alloca_once_value(builder, _all(0))
+        with for_range(builder, length) as loop:
+            place = (hashes, builder.add(k, loop.index))
+            some = builder.load(_pointer(context, builder, signature.args[0], place, EIGHT, BIT), align=8)
+            builder.store(builder.add(builder.mul(builder.load(chained), _all(SPREAD)), some), chained)
+        value = builder.add(builder.load(chained), _spread(builder, name, EIGHT))
+        value = builder.mul(builder.xor(value, builder.lshr(value, _all(33))), _all(MIX))
+        value = builder.xor(value, builder.lshr(value, _all(29)))
+        builder.store(value, _pointer(context, builder, signature.args[4], (out, n), EIGHT, BIT), align=8)
+        return context.get_dummy_value()
+
+    return types.void(hashes, types.intp, types.intp, types.uint64, out, types.intp), generate
 
 
 def _first_bytes(builder: Builder, places: Any, counts: Any) -> Any:
