@@ -21,8 +21,9 @@ from stages.forgetting.found import Found
 from stages.forgetting.traces import LEAST, Traces
 from thumbwheel import tracking
 from thumbwheel.errors import SourceError, StoreError
-from thumbwheel.outbox import Outbox, new_producer
+from thumbwheel.outbox import Outbox
 from thumbwheel.params import read_params
+from thumbwheel.relay import new_producer
 from thumbwheel.settings import REPOSITORY, settings
 
 ARTIFACTS = 10_000
