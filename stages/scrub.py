@@ -26,7 +26,7 @@ from thumbwheel.errors import SettingsError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import Params, load_params
 from thumbwheel.pii import KINDS, NAME_KINDS, Kind, Mode, Pseudonyms, Redactor, find
-from thumbwheel.pii.names import may_hold_names
+from thumbwheel.pii.names import goes_to_a_model
 from thumbwheel.pii.pseudonyms import key_name
 from thumbwheel.records import CONVERSATION, FEEDBACK, PREFERENCE, THUMB, to_table
 from thumbwheel.settings import settings
@@ -87,7 +87,7 @@ class Scrubbed:
     rejections: Counter[str] = field(default_factory=Counter)
     """Rows turned away, by reason: `pii_` and the kind."""
     texts_to_model: int = 0
-    """Texts that went to the language model, where names are asked for."""
+    """Texts that went to a language model, where names are asked for."""
 
 
 class Scrubber:
@@ -104,7 +104,7 @@ class Scrubber:
         rows = row_texts(table, TEXTS[name])
         scrubbed = Scrubbed(table, found)
         if not NAMES.isdisjoint(self._modes):
-            scrubbed.texts_to_model = sum(may_hold_names(text) for texts in rows for text in texts)
+            scrubbed.texts_to_model = sum(goes_to_a_model(text, self._modes) for texts in rows for text in texts)
         stays = [True] * table.num_rows
         ids = table["id"].to_pylist()
         for i, texts in enumerate(rows):
@@ -239,7 +239,7 @@ def _timed(scrubber: Scrubber, table: pa.Table, name: str) -> Scrubbed:
     rate = table.num_rows / max(time.process_time() - began, 1e-9)
     log.info("%s: %d findings in %d rows, %.0f rows a CPU-second", name, found, table.num_rows, rate)
     if done.texts_to_model:
-        log.info("%s: %d texts went to the language model", name, done.texts_to_model)
+        log.info("%s: %d texts went to a language model", name, done.texts_to_model)
     return done
 
 

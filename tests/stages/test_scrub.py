@@ -195,7 +195,7 @@ def test_names_are_replaced_where_they_are_asked_for_and_the_models_texts_counte
     scrub(workspace, [chat("a", *said)], kinds={"person": "placeholder"})
     (row,) = read_pinned("scrub", "conversations").to_pylist()
     assert [m["content"] for m in row["messages"]] == ["Yesterday [PERSON_1] flew to Berlin.", "how nice"]
-    assert "conversations: 1 texts went to the language model" in caplog.text
+    assert "conversations: 2 texts went to a language model" in caplog.text
 
 
 @pytest.mark.parametrize("key", [None, "short"])
