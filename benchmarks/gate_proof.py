@@ -28,6 +28,7 @@ from eval.ragas_metrics import Score, score_offline
 from stages import answer, benchmark, gate, parity, quantize, said, training
 from stages.answer import NAME, AnswerParams
 from stages.benchmark import BenchmarkParams
+from stages.engine_reading import ask_engine
 from stages.gate import GateParams
 from stages.parity import ParityParams
 from stages.quantize import QuantizeParams
@@ -142,7 +143,8 @@ def weigh(models: Path, turn: Turn, rules: Rules) -> Decision:
     asked = parity.prepare(models, parity.choose(turn.conversations, rules.parity), rules.parity.max_length)
     logs = settings().state_dir / "logs" / "gate-proof.log"
     with running_engine(served, NAME, rules.answer.max_length, logs) as url:
-        said, greedy = asyncio.run(parity.ask_engine(url, asked, rules.parity))
+        limits = rules.parity
+        said, greedy = asyncio.run(ask_engine(url, asked, limits.top, limits.answers, limits.answer_tokens))
         replies = asyncio.run(answer.answer_all(url, questions, "candidate", bundle_hash(served), rules.answer))
     found = parity.compare(models, asked, said, greedy, rules.parity)
     keys = {(row["set"], row["question"]) for row in replies}

@@ -24,7 +24,8 @@ from serving.retrieval.assembly import make_retrieval
 from serving.review.desk import make_desk
 from serving.trace import make_tracing
 from serving.upstream import Upstream
-from thumbwheel.outbox import Outbox, start_relay
+from thumbwheel.outbox import Outbox
+from thumbwheel.relay import start_relay
 from thumbwheel.secret import secret_key
 from thumbwheel.settings import settings
 

@@ -11,36 +11,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from stages.arrivals import OFFSET, Arrival, Batch, from_file, from_kafka, from_outbox
 from thumbwheel.command import run
-from thumbwheel.errors import FeedbackError, SourceError
+from thumbwheel.errors import FeedbackError
+from thumbwheel.events import validated
 from thumbwheel.forgotten import TABLE as FORGOTTEN_TABLE
 from thumbwheel.forgotten import Forgotten, listed
 from thumbwheel.lake import TablePin, fingerprint, newest, uri
-from thumbwheel.outbox import Outbox, validated
 from thumbwheel.params import Params, load_params
 from thumbwheel.records import FEEDBACK, QUARANTINE, to_table
 from thumbwheel.settings import settings
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message, TopicPartition
     from deltalake import DeltaTable
 
 log = logging.getLogger(__name__)
 
 TABLE = "feedback"
 QUARANTINE_TABLE = "feedback_quarantine"
-GROUP = "thumbwheel.collect"
-OFFSET = "thumbwheel.outbox"
-"""Key in a commit's metadata; its value is `IDENTITY:OFFSET` of the outbox read so far."""
-BATCH = 5000
 ATTEMPTS = 8
-BROKER_SECONDS = 15
 ROW_LIMIT, DETAIL = 10_000, 500
 """Characters of an event that does not fit, and of why, that are kept."""
 NOBODY = Forgotten()
@@ -50,24 +45,6 @@ class CollectParams(Params):
     """Event files, one JSON object a line, relative to the root; read beside the outbox or Kafka."""
 
     files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """One event as it came: where it stood, and its bytes."""
-
-    source: str
-    line: int
-    raw: bytes
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Arrivals, what their commit must remember, and what is to be done once they are in the lake."""
-
-    arrivals: list[Arrival]
-    metadata: dict[str, str] = field(default_factory=dict)
-    confirm: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -138,34 +115,8 @@ def current_pin() -> TablePin | None:
 
 
 def _batches(params: CollectParams) -> Iterator[Batch]:
-    for name in params.files:
-        yield Batch(_file_arrivals(name))
-    yield from _kafka_batches() if settings().kafka_servers else _outbox_batches()
-
-
-def _file_arrivals(name: str) -> list[Arrival]:
-    path = settings().root / name
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise SourceError(
-            f"the feedback file {name} cannot be read ({error.strerror}); mend 'collect.files' in params.yaml."
-        ) from None
-    return [Arrival(name, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _outbox_batches() -> Iterator[Batch]:
-    if not settings().outbox_path.exists():
-        return
-    outbox = Outbox(settings().outbox_path)
-    try:
-        after = _stored_offset(outbox.identity)
-        while rows := outbox.read(after, BATCH):
-            after = rows[-1][0]
-            arrivals = [Arrival("outbox", offset, json.dumps(event).encode()) for offset, event in rows]
-            yield Batch(arrivals, {OFFSET: f"{outbox.identity}:{after}"})
-    finally:
-        outbox.close()
+    yield from map(from_file, params.files)
+    yield from from_kafka() if settings().kafka_servers else from_outbox(_stored_offset)
 
 
 def _stored_offset(identity: str) -> int:
@@ -176,85 +127,6 @@ def _stored_offset(identity: str) -> int:
         if name == identity:
             return int(offset)
     return 0
-
-
-def _kafka_batches() -> Iterator[Batch]:
-    """Read each partition from the group's place to its end; the place moves when the lake holds the events."""
-    from confluent_kafka import Consumer, KafkaException
-
-    servers, topic = settings().kafka_servers, settings().kafka_topic
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": GROUP,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "log_level": 2,
-        }
-    )
-    try:
-        yield from _consumed(consumer, topic)
-    except KafkaException as error:
-        raise SourceError(
-            f"the broker {servers} (THUMBWHEEL_KAFKA_SERVERS) cannot be read: {error.args[0].str()}; "
-            "start it, or unset the variable to use the outbox. No event is lost."
-        ) from None
-    finally:
-        consumer.close()
-
-
-def _consumed(consumer: Consumer, topic: str) -> Iterator[Batch]:
-    partitions = _partitions(consumer, topic)
-    consumer.assign(consumer.committed(partitions, timeout=BROKER_SECONDS))
-    open_ = {partition.partition for partition in partitions}
-    while open_:
-        heard = consumer.consume(BATCH, timeout=1.0) or consumer.consume(1, timeout=BROKER_SECONDS)
-        if not heard:
-            raise SourceError(f"the broker fell silent while {topic} was read; try again. No event is lost.")
-        if messages := [message for message in heard if not _ended(message, open_)]:
-            told = [_arrival(message) for message in messages if message.value() is not None]  # null: an erased event
-            yield Batch(told, confirm=_confirmation(consumer, messages))
-
-
-def _arrival(message: Message) -> Arrival:
-    return Arrival(f"kafka:{message.topic()}/{message.partition()}", int(message.offset() or 0), message.value() or b"")
-
-
-def _partitions(consumer: Consumer, topic: str) -> list[TopicPartition]:
-    from confluent_kafka import KafkaError, KafkaException, TopicPartition
-
-    known = consumer.list_topics(topic, timeout=BROKER_SECONDS).topics[topic]
-    if known.error is not None and known.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return []
-    if known.error is not None:
-        raise KafkaException(known.error)
-    return [TopicPartition(topic, number) for number in known.partitions]
-
-
-def _ended(message: Message, open_: set[int]) -> bool:
-    """Say whether a message is but the mark of a partition's end; raise where it is an error."""
-    from confluent_kafka import KafkaError, KafkaException
-
-    if (error := message.error()) is None:
-        return False
-    if error.code() != KafkaError._PARTITION_EOF:
-        raise KafkaException(error)
-    open_.discard(message.partition())
-    return True
-
-
-def _confirmation(consumer: Consumer, messages: Iterable[Message]) -> Callable[[], None]:
-    """Return what stores, for the group, the place behind these messages."""
-    from confluent_kafka import TopicPartition
-
-    behind = {(str(m.topic()), int(m.partition() or 0)): int(m.offset() or 0) + 1 for m in messages}
-    places = [TopicPartition(*where, offset) for where, offset in behind.items()]
-
-    def confirm() -> None:
-        consumer.commit(offsets=places, asynchronous=False)
-
-    return confirm
 
 
 def _merge(name: str, rows: pa.Table, key: tuple[str, ...], metadata: dict[str, str]) -> None:

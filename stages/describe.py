@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TEMPLATES = {"data_card.html": "data_card.html.j2", "data_card.md": "data_card.md.j2"}
 NEEDED = {
-    "ingest": ("conversations", "preferences"),
+    "ingest": ("conversations", "preferences", "quarantine"),
     "dedup": ("dropped",),
     "scrub": ("conversations", "preferences", "findings"),
     "grade": (),
@@ -58,7 +58,8 @@ def _facts(pins: Mapping[str, Pin], tables: Tables, params: DescribeParams) -> d
         "topics": topics,
         "histograms": [(found, pictures.columns(found)) for found in histograms],
         "duplicates": card.duplicates(tables, params),
-        "personal": card.personal(tables),
+        "personal": card.personal(tables, pins["scrub"].facts),
+        "not_looked_for": pins["scrub"].facts["not_looked_for"],
         "leaks": card.leaks(tables, pins["split"].facts, params),
         "examples": card.examples(tables["split.conversations"], topics, params),
         "pins": [(stage, name, pin) for stage in card.STAGES for name, pin in sorted(pins[stage].tables.items())],

@@ -3,6 +3,9 @@
     python -m stages.erase          # says what would go
     python -m stages.erase --yes    # lets it go
 
+What `dedup` shares with other writers on a Redis goes as well, and all sentence vectors, for some are of raw text: both
+are made anew as they are needed.
+
 No stage of the graph but a task for when personal data has to be gone for good. It breaks time travel, and nothing
 else: pins of `ingest`, `dedup` and `pairs` can be read no more, nor earlier versions of what `scrub` and later stages
 wrote; the versions that are pinned now stay. The next turn that has to run `ingest` reads all sources again, so take
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbwheel.command import run
-from thumbwheel.errors import PinError
+from thumbwheel.errors import PinError, StoreError
 from thumbwheel.lake import TablePin, read_pin, uri
 from thumbwheel.settings import settings
 from thumbwheel.versions import KEPT_FOR_EVER
@@ -33,8 +36,10 @@ RAW_STAGES = ("ingest", "dedup", "pairs")
 """Stages whose tables hold what people wrote as they wrote it."""
 RAW_TABLES = ("quarantine",)
 """Tables that do so under a name of their own."""
-RAW_CACHES = ("ingest", "dedup")
-"""Folders of the state folder in which stages keep unscrubbed text from one run to the next."""
+RAW_CACHES = ("ingest", "dedup", "vectors.db", "vectors.db-wal", "vectors.db-shm")
+"""Of the state folder, where stages keep unscrubbed text, or its sentence vectors, from one run to the next."""
+SCANNED = 1000
+"""Keys of Redis that are looked for, or deleted, at once."""
 CLEAN_STAGES = ("scrub", "grade", "split")
 AT_ONCE = {
     "delta.logRetentionDuration": "interval 0 seconds",
@@ -54,8 +59,30 @@ def raw_tables() -> list[str]:
 
 
 def raw_caches() -> list[Path]:
-    """Return the folders that hold unscrubbed text for the sake of speed alone."""
+    """Return the folders and files that hold unscrubbed text for the sake of speed alone."""
     return [path for name in RAW_CACHES if (path := settings().state_dir / name).exists()]
+
+
+def shared_text(erase: bool = False) -> int:
+    """Return how many entries of `dedup`'s index a shared Redis holds, folded text among them; delete them if asked.
+
+    Raises:
+        StoreError: `THUMBWHEEL_REDIS_URL` names a Redis that does not answer.
+    """
+    if (url := settings().redis_url) is None:
+        return 0
+    from redis import Redis, RedisError
+
+    from stages.duplicates.dedup_redis import PREFIX
+
+    redis: Any = Redis.from_url(url)
+    try:
+        keys = list(redis.scan_iter(f"{PREFIX}:*", count=SCANNED))
+        for begin in range(0, len(keys) if erase else 0, SCANNED):
+            redis.unlink(*keys[begin : begin + SCANNED])
+    except RedisError as error:
+        raise StoreError(f"THUMBWHEEL_REDIS_URL = {url!r}: the index of dedup cannot be reached ({error}).") from None
+    return len(keys)
 
 
 def clean_tables() -> list[TablePin]:
@@ -114,7 +141,7 @@ def main() -> None:
     """Say what would go; with `--yes`, let it go."""
     clean, raw = [pin for pin in clean_tables() if older_versions(pin)], raw_tables()
     print(f"raw tables: {', '.join(raw) or 'none'}")
-    print(f"kept raw text: {', '.join(map(str, raw_caches())) or 'none'}")
+    print(f"kept raw text: {', '.join(map(str, raw_caches())) or 'none'}; on the shared Redis: {shared_text()} entries")
     for pin in clean:
         print(f"{pin.table}: {older_versions(pin)} versions before the pinned {pin.version}")
     if "--yes" not in sys.argv[1:]:
@@ -127,8 +154,9 @@ def main() -> None:
             )
     for name in raw:
         drop(name)
-    for folder in raw_caches():
-        shutil.rmtree(folder)
+    for path in raw_caches():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shared_text(erase=True)
     print(f"erased {len(raw)} raw tables and the old versions of {len(clean)} scrubbed ones")
 
 

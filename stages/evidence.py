@@ -79,6 +79,8 @@ def _barred(event: Event, consents: dict[Key, bool], youngest: datetime, opinion
         return "tool_use"
     if time_of(event) > youngest:
         return "too_young"
+    if event["prompt"][-1]["role"] != "user":
+        return "no_question"
     if not event["reply"].strip():
         return "empty_reply"
     if (opinion := opinion_of(event)) is not None and opinion != opinions[key_of(event)]:

@@ -39,6 +39,7 @@ STEPS: tuple[Step, ...] = (
     stores.artifacts,
     files.strike,
     files.remove_caches,
+    stores.shared_index,
     stores.vectors,
     files.cut_sources,
     stores.bury,

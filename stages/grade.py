@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from stages.quality import taste
 from stages.quality.grades import GradeJudgeParams, Grades, judge_rows, reject_grades
 from stages.quality.heuristics import Fault, HeuristicParams, faults
@@ -32,8 +34,8 @@ Row = Mapping[str, Any]
 class GradeParams(Params):
     """`shown` is how many of the best and of the worst rows the page shows."""
 
-    seed: int
-    shown: int
+    seed: int = Field(ge=0)
+    shown: int = Field(ge=0)
     heuristics: HeuristicParams
     scores: ScoreParams
     judge: GradeJudgeParams

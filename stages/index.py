@@ -21,6 +21,7 @@ from stages.documents.chunks import Chunk, Origin, chunks_of
 from stages.documents.readers import READERS, DocumentFault, read_document
 from stages.reading.files import find_files, named_damage, open_file
 from thumbwheel.command import run
+from thumbwheel.embedding import Dtype
 from thumbwheel.errors import SourceError
 from thumbwheel.folders import whole_folder
 from thumbwheel.knowledge import TENANT, IndexRecord, Quantization, chunk_schema, index_hash, write_index
@@ -57,7 +58,7 @@ class IndexParams(Params):
     sources: list[SourceParams] = Field(min_length=1)
     chunk: ChunkParams
     max_bytes: int = Field(ge=1)
-    dtype: str
+    dtype: Dtype
     quantization: Quantization
 
 

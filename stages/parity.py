@@ -13,11 +13,9 @@ import filecmp
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from pydantic import Field
 
@@ -25,13 +23,14 @@ from eval import parity
 from eval.parity import Parity, ParityLimits, Reading, Scale, Step
 from stages import templates, training, weights
 from stages.answer import NAME, rank
+from stages.engine_reading import Asked, Said, ask_engine
 from stages.generation import greedy, log_probabilities
 from stages.quantize import CARRIED
 from thumbwheel import tracking
 from thumbwheel.bundle import bundle_hash
 from thumbwheel.command import run
 from thumbwheel.engine import running_engine
-from thumbwheel.errors import EngineError, GateError
+from thumbwheel.errors import GateError
 from thumbwheel.lake import read_pinned, write_json
 from thumbwheel.params import load_params
 from thumbwheel.settings import settings
@@ -43,8 +42,6 @@ SLOPE = 0.1
 STEPS = 5
 NEAR, FAR = 0.1, 3.0
 """A scale is found when it moves by less than this, and is looked for no farther than that."""
-CONCURRENCY = 8
-TIMEOUT_SECONDS = 300.0
 
 
 class ParityParams(ParityLimits):
@@ -61,28 +58,6 @@ class ParityParams(ParityLimits):
     answer_tokens: int = Field(ge=1)
     seed: int
     resamples: int = Field(ge=100)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One conversation as training saw it: its tokens, the places of the answer tokens, and its first prompt."""
-
-    id: str
-    messages: Sequence[Mapping[str, str]]
-    tokens: list[int]
-    places: list[int]
-    prompt: list[int]
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the engine said of one conversation; shapes as in `Reading`."""
-
-    prompt: list[int]
-    actual: list[float]
-    top: list[int]
-    ids: list[list[int]]
-    logs: list[list[float]]
 
 
 def main() -> None:
@@ -119,7 +94,7 @@ def check(models: Path, conversations: Sequence[Mapping[str, Any]], params: Pari
     asked = prepare(models, conversations, params.max_length)
     window = max(len(one.tokens) for one in asked) + params.answer_tokens + 1
     with running_engine(models / "served", NAME, window, settings().state_dir / "logs" / "parity.log") as url:
-        said, answers = asyncio.run(ask_engine(url, asked, params))
+        said, answers = asyncio.run(ask_engine(url, asked, params.top, params.answers, params.answer_tokens))
     return compare(models, asked, said, answers, params)
 
 
@@ -176,55 +151,6 @@ def changed_files(base: Path, served: Path) -> list[str]:
     whole = [name for name in names if (base / name).is_file() and (served / name).is_file()]
     same, _, _ = filecmp.cmpfiles(base, served, whole, shallow=False)
     return sorted(names - set(same))
-
-
-async def ask_engine(url: str, asked: Sequence[Asked], params: ParityParams) -> tuple[list[Said], list[list[int]]]:
-    """Return what the engine says of each conversation, and the tokens of its greedy answers."""
-    limit = asyncio.Semaphore(CONCURRENCY)
-
-    async def one(client: httpx.AsyncClient, conversation: Asked) -> Said:
-        async with limit:
-            return await read_served(client, url, conversation, params.top)
-
-    async def answer(client: httpx.AsyncClient, prompt: list[int]) -> list[int]:
-        body = {"prompt": prompt, "max_tokens": params.answer_tokens, "temperature": 0, "return_token_ids": True}
-        async with limit:
-            choice = (await post(client, f"{url}/completions", body))["choices"][0]
-        return [int(token) for token in choice["token_ids"]]
-
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-        said = await asyncio.gather(*(one(client, conversation) for conversation in asked))
-        answers = await asyncio.gather(*(answer(client, one.prompt) for one in asked[: params.answers]))
-    return list(said), list(answers)
-
-
-async def read_served(client: httpx.AsyncClient, url: str, asked: Asked, top: int) -> Said:
-    """Return the engine's tokens of the prompt, and its log-probabilities at the answer tokens."""
-    body: dict[str, Any] = {"messages": list(asked.messages), "add_generation_prompt": True}
-    prompt = (await post(client, f"{url.removesuffix('/v1')}/tokenize", body))["tokens"]
-    body = {"prompt": asked.tokens, "max_tokens": 1, "temperature": 0, "prompt_logprobs": top}
-    given = (await post(client, f"{url}/completions", body))["choices"][0].get("prompt_logprobs")
-    if not given:
-        raise EngineError("the engine gives no probabilities of a prompt's tokens (prompt_logprobs); use vLLM.")
-    steps = [sorted(given[place].items(), key=lambda item: item[1]["rank"]) for place in asked.places]
-    return Said(
-        prompt=[int(token) for token in prompt],
-        actual=[given[place][str(asked.tokens[place])]["logprob"] for place in asked.places],
-        top=[int(step[0][0]) for step in steps],
-        ids=[[int(token) for token, _ in step[:top]] for step in steps],
-        logs=[[float(value["logprob"]) for _, value in step[:top]] for step in steps],
-    )
-
-
-async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the engine's reply as JSON."""
-    try:
-        response = await client.post(url, json={"model": NAME, **body})
-    except httpx.HTTPError as error:
-        raise EngineError(f"the engine went away while it was read ({error}); see .thumbwheel/logs.") from None
-    if response.status_code != 200:
-        raise EngineError(f"{url} answered {response.status_code}: {' '.join(response.text.split())[:300]}")
-    return dict(response.json())
 
 
 def read_both(model: Any, asked: Sequence[Asked], said: Sequence[Said]) -> list[Reading]:

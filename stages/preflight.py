@@ -33,13 +33,13 @@ from stages.pairs import PairsParams
 from stages.parity import ParityParams
 from stages.pose import PoseParams
 from stages.quantize import QuantizeParams
-from stages.scrub import ScrubParams
+from stages.scrub import ScrubParams, pseudonym_key
 from stages.sft import SftParams
 from stages.split import SplitParams
 from stages.tune import TuneParams
 from stages.watch import WatchParams
 from thumbwheel.command import run
-from thumbwheel.errors import ParamsError
+from thumbwheel.errors import ParamsError, SettingsError
 from thumbwheel.params import Params, load_params, read_params
 from thumbwheel.settings import settings
 
@@ -90,7 +90,8 @@ def check(path: Path) -> None:
         except ParamsError as error:
             faults.append(str(error))
     if not faults:
-        faults = [f"{path.name}: {fault}." for fault in (*_strangers(read), *_unmeasured(read), *_too_early(read))]
+        found = (*_strangers(read), *_unmeasured(read), *_too_early(read), *_unplaced(read))
+        faults = [f"{path.name}: {fault}." for fault in found]
     if faults:
         raise ParamsError(" ".join(faults))
 
@@ -137,6 +138,16 @@ def _too_early(read: Mapping[str, Params]) -> Iterator[str]:
             f"judge.sequential.alpha is {rules.alpha:g}, more than gate.alpha over its {family} superiority criteria "
             f"({gate.alpha / family:g}): judging would stop before the gate can decide"
         )
+
+
+def _unplaced(read: Mapping[str, Params]) -> Iterator[str]:
+    """Yield what these parameters need of the environment and it does not have."""
+    try:
+        pseudonym_key(cast(ScrubParams, read["scrub"]))
+    except SettingsError as error:
+        yield str(error).rstrip(".")
+    if cast(DedupParams, read["dedup"]).index == "redis" and settings().redis_url is None:
+        yield "dedup.index is 'redis', but THUMBWHEEL_REDIS_URL is not set"
 
 
 def _sources(benchmark: BenchmarkParams, judge: JudgeParams) -> dict[str, set[str]]:

@@ -18,14 +18,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import field_validator
 
 from stages.evidence import opinion_of
 from thumbwheel.command import run
 from thumbwheel.errors import SettingsError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import Params, load_params
-from thumbwheel.pii import NAME_KINDS, Kind, Mode, Pseudonyms, Redactor, find
-from thumbwheel.pii.names import may_hold_names
+from thumbwheel.pii import KINDS, NAME_KINDS, Kind, Mode, Pseudonyms, Redactor, find
+from thumbwheel.pii.names import goes_to_a_model
 from thumbwheel.pii.pseudonyms import key_name
 from thumbwheel.records import CONVERSATION, FEEDBACK, PREFERENCE, THUMB, to_table
 from thumbwheel.settings import settings
@@ -56,6 +57,26 @@ class ScrubParams(Params):
     allow: tuple[str, ...]
     """Regular expressions of whole values that stay: the company's own addresses and numbers."""
 
+    @field_validator("regions")
+    @classmethod
+    def _regions_are_known(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        """`UK` is no code of ISO 3166, and would quietly find nothing."""
+        from phonenumbers import SUPPORTED_REGIONS
+
+        if strange := sorted(set(regions) - SUPPORTED_REGIONS):
+            raise ValueError(f"no country has the code {', '.join(strange)}; codes are those of ISO 3166, such as GB")
+        return regions
+
+    @field_validator("allow")
+    @classmethod
+    def _allow_can_be_matched(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for expression in allow:
+            try:
+                re.compile(expression, re.IGNORECASE)
+            except re.error as error:
+                raise ValueError(f"'{expression}' is no regular expression: {error}") from None
+        return allow
+
 
 @dataclass
 class Scrubbed:
@@ -66,7 +87,7 @@ class Scrubbed:
     rejections: Counter[str] = field(default_factory=Counter)
     """Rows turned away, by reason: `pii_` and the kind."""
     texts_to_model: int = 0
-    """Texts that went to the language model, where names are asked for."""
+    """Texts that went to a language model, where names are asked for."""
 
 
 class Scrubber:
@@ -83,7 +104,7 @@ class Scrubber:
         rows = row_texts(table, TEXTS[name])
         scrubbed = Scrubbed(table, found)
         if not NAMES.isdisjoint(self._modes):
-            scrubbed.texts_to_model = sum(may_hold_names(text) for texts in rows for text in texts)
+            scrubbed.texts_to_model = sum(goes_to_a_model(text, self._modes) for texts in rows for text in texts)
         stays = [True] * table.num_rows
         ids = table["id"].to_pylist()
         for i, texts in enumerate(rows):
@@ -203,7 +224,11 @@ def main() -> None:
         counts, rejections = _counted(found), sum((each.rejections for each in done.values()), Counter[str]())
         sent = sum(each.texts_to_model for each in done.values())
         tracked.metrics({**counts, **rejections, "texts_to_language_model": sent})
-        facts = {"findings": counts} | ({"pseudonym_key": key_name(key)} if key else {})
+        facts = {
+            "findings": dict.fromkeys(sorted(params.kinds), 0) | counts,
+            "not_looked_for": [kind for kind in (*KINDS, *NAME_KINDS) if kind not in params.kinds],
+            "thumbs_turned_away": dict(sorted(done["unpaired"].rejections.items())),
+        } | ({"pseudonym_key": key_name(key)} if key else {})
         write_pin(Pin(stage="scrub", tables=tables, rejections=dict(sorted(rejections.items())), facts=facts))
 
 
@@ -214,7 +239,7 @@ def _timed(scrubber: Scrubber, table: pa.Table, name: str) -> Scrubbed:
     rate = table.num_rows / max(time.process_time() - began, 1e-9)
     log.info("%s: %d findings in %d rows, %.0f rows a CPU-second", name, found, table.num_rows, rate)
     if done.texts_to_model:
-        log.info("%s: %d texts went to the language model", name, done.texts_to_model)
+        log.info("%s: %d texts went to a language model", name, done.texts_to_model)
     return done
 
 

@@ -23,6 +23,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pydantic import Field, model_validator
 
 from stages.sides.decontaminate import LEAK, Leak, LeakParams, find_leaks, leak_row, leaks_by_set, probes
 from stages.sides.items import (
@@ -38,11 +39,11 @@ from stages.sides.items import (
 from stages.sides.straddle import Pairs, alike_by_meaning, alike_by_words, of_one_user, settle
 from stages.sides.topics import PLACE, SIDES, TOPIC, TopicParams, Topics, coverage, find_topics, project
 from thumbwheel.command import run
-from thumbwheel.embedding import embed
+from thumbwheel.embedding import Dtype, embed
 from thumbwheel.errors import TrainingError
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import load_params
-from thumbwheel.records import CONVERSATION, PREFERENCE, THUMB, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, THUMB, Origin, to_table
 from thumbwheel.tracking import StageRun, stage_run
 
 if TYPE_CHECKING:
@@ -73,19 +74,25 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class SplitParams(LeakParams, TopicParams):
-    validation: float
-    test: float
+    validation: float = Field(ge=0, lt=1)
+    test: float = Field(ge=0, lt=1)
     """Shares of all rows; pairs have no test side, theirs goes to validation."""
     seed: int
-    always_train: tuple[str, ...]
+    always_train: tuple[Origin, ...]
     """Origins of pairs that are always learnt from: a thumb is too rare to hold out."""
-    dtype: str
+    dtype: Dtype
     """Of the sentence model: `float32`, or `bfloat16`, which is several times as fast where the processor knows it."""
-    near_words: int
+    near_words: int = Field(ge=1)
     """Length of the word n-grams; another length is another split, as another seed is."""
-    near_jaccard: float
-    near_cosine: float
+    near_jaccard: float = Field(gt=0, le=1)
+    near_cosine: float = Field(gt=0, le=1)
     """What may not stand on two sides: Jaccard of n-grams of the whole row, cosine of the user's words."""
+
+    @model_validator(mode="after")
+    def _something_is_learnt_from(self) -> SplitParams:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation:g} and test {self.test:g} leave nothing to learn from")
+        return self
 
 
 @dataclass(frozen=True)
@@ -207,9 +214,8 @@ def main() -> None:
         written, facts = split(tables, items, questions, params)
         _report(written, tracked)
         pins = {name: write_table(f"split_{name}", table) for name, table in written.items()}
-        reasons = Counter(written["dropped"]["reason"].to_pylist())
-        facts |= {"sizes": _sizes(written)}
-        write_pin(Pin(stage="split", tables=pins, rejections=dict(sorted(reasons.items())), facts=facts))
+        facts |= {"sizes": _sizes(written), "thumbs_turned_away": _reasons(written["dropped"], ("unpaired",))}
+        write_pin(Pin(stage="split", tables=pins, rejections=_reasons(written["dropped"], TABLES), facts=facts))
 
 
 def _sided(
@@ -242,6 +248,12 @@ def _with(table: pa.Table, rows: Sequence[int], columns: Sequence[Sequence[Any]]
 def _map(conversations: pa.Table, places: np.ndarray) -> pa.Table:
     columns = [conversations[name] for name in ("id", "split", "cluster")]
     return pa.Table.from_arrays([*columns, *(pa.array(axis) for axis in places.round(4).T)], schema=PLACE)
+
+
+def _reasons(dropped: pa.Table, tables: Sequence[str]) -> dict[str, int]:
+    """Return how many rows of some tables were dropped for each reason."""
+    places = zip(*(dropped[name].to_pylist() for name in ("table", "reason")), strict=True)
+    return dict(sorted(Counter(reason for table, reason in places if table in tables).items()))
 
 
 def _sizes(written: Mapping[str, pa.Table]) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from thumbwheel.settings import settings
 
@@ -30,7 +30,8 @@ LENGTHS = (16, 32, 64, TOKENS)
 BATCH_TOKENS = 2048
 """A batch has one of `LENGTHS` and always so many tokens, filled up where texts run out: the same shapes give the same
 vector for a text whatever else is in its batch, and so the same with and without what is kept."""
-DTYPES = ("float32", "bfloat16", "float16")
+Dtype = Literal["float32", "bfloat16", "float16"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 CHUNK = 10_000
 LOOKUP = 500
 MINUTE = 60.0
@@ -69,6 +70,10 @@ class Store:
             marks = ",".join("?" * len(some))
             found |= self.database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some).fetchall()
         return found
+
+    def keys(self) -> list[bytes]:
+        """Return the keys of all vectors."""
+        return [key for (key,) in self.database.execute("SELECT key FROM vectors")]
 
     def add(self, vectors: Mapping[bytes, bytes]) -> None:
         """Store vectors; one that is there already stays."""

@@ -1,42 +1,24 @@
 """The outbox: feedback events, durable in SQLite before the user is thanked, and relayed to Kafka where there is one.
 
-Delivery is at least once, here and from Kafka alike: consumers drop repeats by event id.
+Delivery is at least once: consumers drop repeats by event id.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from thumbwheel.errors import FeedbackError, SourceError
-from thumbwheel.records import FEEDBACK, FEEDBACK_KINDS, ROLES, SPAN_LABELS
-from thumbwheel.settings import settings
-
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
-
-log = logging.getLogger(__name__)
-
-RATINGS = ("up", "down")
-REQUIRED = ("event_id", "conversation_id", "message_id", "user", "kind", "created_at")
-OPTIONAL = ("rating", "reason", "correction", "replaces", "model", "arm", "tools")
-NEEDED_BY = {"rating": ("rating", "reason", "spans"), "edit": ("correction",), "regeneration": ("replaces",)}
-"""The optional fields of which a kind of event needs at least one."""
+from thumbwheel.errors import SourceError
+from thumbwheel.events import validated
 
 BUSY_SECONDS = 30
 BATCH = 500
-DELIVERY_SECONDS = 30
-PAUSE_SECONDS = 1.0
-STOP_SECONDS = 5.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -48,24 +30,6 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS unsent ON events (offset) WHERE sent = 0;
 CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL, one INTEGER PRIMARY KEY CHECK (one = 1));
 """
-
-
-def validated(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event with exactly the fields of `records.FEEDBACK`, its texts untouched, empty optional ones null.
-
-    Raises:
-        FeedbackError: the event does not fit; the message names the field.
-    """
-    if unknown := sorted(set(event) - set(FEEDBACK.names)):
-        raise FeedbackError(f"'{unknown[0]}' is not a field of a feedback event ({', '.join(FEEDBACK.names)}).")
-    row: dict[str, Any] = {name: _required_text(event, name) for name in REQUIRED}
-    row |= {name: _optional_text(event, name) for name in OPTIONAL}
-    row |= {"prompt": _prompt(event.get("prompt")), "reply": _text("reply", event.get("reply"))}
-    row["spans"] = _spans(event.get("spans"), row["reply"])
-    if not isinstance(consent := event.get("consent"), bool):
-        raise FeedbackError(f"'consent' = {consent!r}: it must be true or false.")
-    _refuse_unfit(row)
-    return {name: ({**row, "consent": consent})[name] for name in FEEDBACK.names}
 
 
 class Outbox:
@@ -142,160 +106,3 @@ class Outbox:
             raise SourceError(
                 f"the outbox {self.path} cannot be used ({error}); free the disk or set THUMBWHEEL_OUTBOX."
             ) from error
-
-
-class Relay:
-    """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none."""
-
-    def __init__(self, outbox: Outbox, servers: str | None, topic: str) -> None:
-        self._outbox, self._servers, self._topic = outbox, servers, topic
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox-relay", daemon=True)
-        if servers:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; what is not confirmed by then is sent by the next relay."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with _only_relay(self._outbox.path) as alone:
-                    if alone:
-                        self._relay_until_trouble()
-            except Exception as error:  # the chat goes on without a broker, and the relay tries again
-                log.warning("feedback stays in the outbox for now: %s", error)
-            self._stopping.wait(PAUSE_SECONDS)
-
-    def _relay_until_trouble(self) -> None:
-        """Send batch after batch with one producer; a producer that failed to deliver is not used again."""
-        producer = new_producer(str(self._servers))
-        while not self._stopping.is_set():
-            batch = self._outbox.unsent()
-            delivered = deliver(producer, self._topic, batch, self._stopping)
-            self._outbox.mark_sent(delivered)
-            if len(delivered) < len(batch):
-                producer.purge()
-                if not self._stopping.is_set():
-                    log.warning("the broker confirmed %d of %d events; trying again", len(delivered), len(batch))
-                return
-            self._stopping.wait(PAUSE_SECONDS)
-
-
-def start_relay(outbox: Outbox) -> Relay:
-    """Start the relay of this process; it does nothing where `THUMBWHEEL_KAFKA_SERVERS` is not set."""
-    return Relay(outbox, settings().kafka_servers, settings().kafka_topic)
-
-
-def new_producer(servers: str) -> Producer:
-    """Return a producer that neither reorders nor doubles what it sends within its own life."""
-    from confluent_kafka import Producer
-
-    return Producer(
-        {
-            "bootstrap.servers": servers,
-            "enable.idempotence": True,
-            "delivery.timeout.ms": DELIVERY_SECONDS * 1000,
-            "log_level": 2,
-        }
-    )
-
-
-def deliver(
-    producer: Producer, topic: str, batch: Sequence[tuple[int, str, str]], stopping: threading.Event
-) -> list[int]:
-    """Send events, keyed by event id, and return the offsets of those that the broker confirmed, in any order."""
-    confirmed: list[int] = []
-    for offset, event_id, body in batch:
-
-        def report(error: Any, _: Any, offset: int = offset) -> None:
-            if error is None:
-                confirmed.append(offset)
-
-        producer.produce(topic, body.encode(), key=event_id.encode(), on_delivery=report)
-    while len(producer) and not stopping.is_set():
-        producer.poll(0.1)
-    return confirmed
-
-
-@contextmanager
-def _only_relay(path: Path) -> Iterator[bool]:
-    """Let one process relay an outbox; others stand by. The lock falls with the process that holds it."""
-    with path.with_name(f"{path.name}.relay").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def _refuse_unfit(row: Mapping[str, Any]) -> None:
-    if row["kind"] not in FEEDBACK_KINDS:
-        raise FeedbackError(f"'kind' = {row['kind']!r}: it must be one of {', '.join(FEEDBACK_KINDS)}.")
-    if row["rating"] not in (None, *RATINGS):
-        raise FeedbackError(f"'rating' = {row['rating']!r}: it must be one of {', '.join(RATINGS)}, or null.")
-    needed = NEEDED_BY.get(row["kind"], ())
-    if needed and not any(row[name] for name in needed):
-        raise FeedbackError(f"'{needed[0]}' is missing: an event of kind '{row['kind']}' needs it.")
-    try:
-        aware = datetime.fromisoformat(row["created_at"]).tzinfo is not None
-    except ValueError:
-        aware = False
-    if not aware:
-        raise FeedbackError(
-            f"'created_at' = {row['created_at']!r}: it must be ISO 8601 with a time zone, such as 2026-01-31T09:30:00Z."
-        )
-
-
-def _prompt(value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list) or not value:
-        raise FeedbackError("'prompt' must be a list of at least one message.")
-    for message in value:
-        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-            raise FeedbackError("'prompt' holds something that is not a message with 'role' and 'content' alone.")
-        if message["role"] not in ROLES:
-            raise FeedbackError(f"'prompt' has the role {message['role']!r}; known: {', '.join(ROLES)}.")
-    return [{"role": m["role"], "content": _text("prompt", m["content"])} for m in value]
-
-
-def _spans(value: Any, reply: str) -> list[dict[str, Any]] | None:
-    if not value:
-        return None
-    if not isinstance(value, list) or not all(isinstance(span, Mapping) for span in value):
-        raise FeedbackError("'spans' must be a list of objects with 'start', 'end' and 'label'.")
-    return [_span(span, len(reply)) for span in value]
-
-
-def _span(span: Mapping[str, Any], length: int) -> dict[str, Any]:
-    if set(span) != {"start", "end", "label"} or span["label"] not in SPAN_LABELS:
-        raise FeedbackError(
-            f"'spans' holds {dict(span)!r}: it needs start, end and a label ({', '.join(SPAN_LABELS)})."
-        )
-    start, end = span["start"], span["end"]
-    if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
-        raise FeedbackError(f"'spans' holds {start!r} to {end!r}, which is no part of a reply of {length} characters.")
-    return {"start": start, "end": end, "label": span["label"]}
-
-
-def _required_text(event: Mapping[str, Any], name: str) -> str:
-    if not _text(name, event.get(name)):
-        raise FeedbackError(f"'{name}' is empty.")
-    return str(event[name])
-
-
-def _optional_text(event: Mapping[str, Any], name: str) -> str | None:
-    return None if event.get(name) is None else _text(name, event[name]) or None
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise FeedbackError(f"'{name}' " + ("is missing." if value is None else f"= {value!r:.80}: it must be text."))
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise FeedbackError(f"'{name}' holds a lone surrogate, which is not text; send valid UTF-8.") from None
-    return value

@@ -54,7 +54,8 @@ PREFERENCE = pa.schema(
         ("licence", pa.string()),
     ]
 )
-ORIGINS = ("edit", "regeneration", "review", "best_of_n", "public")
+Origin = Literal["edit", "regeneration", "review", "best_of_n", "public"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 Objective = Literal["helpful", "safe"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from thumbwheel.lake import Pin
 from thumbwheel.params import Params
@@ -23,6 +24,8 @@ STAGES = ("ingest", "dedup", "scrub", "grade", "split")
 KINDS = ("conversations", "preferences")
 SIDES = ("train", "validation", "test")
 UNEXPLAINED = "unexplained"
+THUMBS = "thumbs_turned_away"
+"""In the facts of a pin, which of its rejections were thumbs."""
 SHOWABLE = "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 LABEL = 60
@@ -33,12 +36,12 @@ Tables = Mapping[str, pa.Table]
 
 
 class DescribeParams(Params):
-    examples: int
+    examples: int = Field(ge=0)
     """Conversations shown, one a topic, the largest topics first."""
-    listed: int
+    listed: int = Field(ge=0)
     """Lines of the longest lists: leaks, clusters of duplicates."""
-    shown_characters: int
-    map_points: int
+    shown_characters: int = Field(ge=1)
+    map_points: int = Field(ge=0)
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,16 @@ class Said:
 
 
 def funnel(pins: Mapping[str, Pin]) -> list[Step]:
-    """Return what each stage did to the rows, in turn; a loss that no reason explains is named as such."""
+    """Return what each stage did to the rows, in turn; a loss that no reason explains is named as such.
+
+    Thumbs are no rows of either table, so those that a stage turned away are not counted.
+    """
     steps: list[Step] = []
     arrived = 0
     for stage in STAGES:
         pin = pins[stage]
         kept = sum(pin.tables[kind].rows for kind in KINDS)
-        lost = {reason: n for reason, n in pin.rejections.items() if n}
+        lost = dict(Counter(pin.rejections) - Counter(pin.facts.get(THUMBS, {})))
         joined = kept + sum(lost.values()) - arrived
         if joined < 0:
             lost[UNEXPLAINED] = -joined
@@ -100,18 +106,28 @@ def side_counts(tables: Tables) -> dict[str, dict[str, int]]:
 
 
 def sources(tables: Tables) -> list[dict[str, Any]]:
-    """Return each source with its licence and how many of its rows came and were kept, the largest first."""
+    """Return each source with its licences and how many rows were turned away at the door, came in, and were kept.
+
+    The largest first; one of which no row fits is there, too.
+    """
     came, kept, licences = Counter[str](), Counter[str](), dict[str, set[str]]()
+    refused = Counter(_word(source.partition(":")[0]) for source in tables["ingest.quarantine"]["source"].to_pylist())
     for kind in KINDS:
         came.update(_counts(tables[f"ingest.{kind}"]["source"]))
         after = tables[f"split.{kind}"]
         kept.update(_counts(after["source"]))
         for source, licence in zip(*(after[name].to_pylist() for name in ("source", "licence")), strict=True):
             licences.setdefault(_word(source), set()).add(_word(licence))
-    names = sorted({*came, *kept}, key=lambda name: (-kept[name], name))
+    names = sorted({*refused, *came, *kept}, key=lambda name: (-kept[name], name))
     return [
-        {"source": n, "licence": ", ".join(sorted(licences.get(n, ()))), "came": came[n], "kept": kept[n]}
-        for n in names
+        {
+            "source": name,
+            "licence": ", ".join(sorted(licences.get(name, ()))),
+            "refused": refused[name],
+            "came": came[name],
+            "kept": kept[name],
+        }
+        for name in names
     ]
 
 
@@ -177,12 +193,17 @@ def duplicates(tables: Tables, params: DescribeParams) -> dict[str, Any]:
     }
 
 
-def personal(tables: Tables) -> list[dict[str, Any]]:
-    """Return how often each kind of personal data was replaced, and in how many rows, the most frequent first."""
+def personal(tables: Tables, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return how often each kind of personal data that was looked for was found, and in how many rows.
+
+    The most frequent first; `facts` are those of `scrub`, whose `findings` name the kinds that were not found, too.
+    """
     found = (
         tables["scrub.findings"].group_by("kind").aggregate([("count", "sum"), ("id", "count_distinct")]).to_pylist()
     )
     rows = [{"kind": row["kind"], "count": row["count_sum"], "rows": row["id_count_distinct"]} for row in found]
+    absent = set(facts["findings"]) - {row["kind"] for row in rows}
+    rows += [{"kind": kind, "count": 0, "rows": 0} for kind in absent]
     return sorted(rows, key=lambda row: (-row["count"], row["kind"]))
 
 

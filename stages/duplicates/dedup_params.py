@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from thumbwheel.params import Params
 
@@ -36,9 +36,9 @@ class SketchParams(Params):
 class DedupParams(SketchParams):
     """What the stage does."""
 
-    threshold: float
+    threshold: float = Field(gt=0, le=1)
     """Jaccard similarity from which two rows are near-duplicates."""
-    semantic: float | None
+    semantic: float | None = Field(gt=0, le=1)
     """Cosine of sentence embeddings from which two rows that are left mean the same; null turns the pass off."""
     keep: tuple[Rule, ...]
     """Which row of a cluster stays: the best by the first rule, then by the next; at last the one of the least id."""

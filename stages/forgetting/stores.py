@@ -14,13 +14,16 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from stages.arms.service import base_url, operator_proof
+from stages.erase import shared_text
 from stages.evidence import Event
 from stages.forgetting.files import Search
 from stages.forgetting.found import Found
 from stages.forgetting.traces import LEAST, Traces
 from thumbwheel import tracking
 from thumbwheel.errors import SourceError, StoreError
-from thumbwheel.outbox import Outbox, new_producer
+from thumbwheel.outbox import Outbox
+from thumbwheel.params import read_params
+from thumbwheel.relay import new_producer
 from thumbwheel.settings import REPOSITORY, settings
 
 ARTIFACTS = 10_000
@@ -108,17 +111,31 @@ def _running_service(users: frozenset[str]) -> Iterator[Found]:
 
 
 def vectors(traces: Traces, erase: bool) -> Iterator[Found]:
-    """Delete the sentence vectors of what the user said."""
+    """Delete the sentence vectors of what the user said.
+
+    All vectors go where `dedup.semantic` is on: it embeds windows of folded text, which nobody could look up.
+    """
     from thumbwheel.embedding import Store, keys_of
 
     if not (settings().state_dir / "vectors.db").exists() or not traces.texts:
         return
-    keys = keys_of(traces.texts)
+    in_windows = read_params(settings().root / "params.yaml").get("dedup", {}).get("semantic") is not None
     with closing(Store()) as store:
-        if known := store.known(keys):
+        keys = store.keys() if in_windows else list(store.known(keys_of(traces.texts)))
+        if keys:
             if erase:
-                store.remove(list(known))
-            yield Found("vectors", "vectors.db", len(known))
+                store.remove(keys)
+            yield Found("vectors", "vectors.db", len(keys))
+
+
+def shared_index(traces: Traces, erase: bool) -> Iterator[Found]:
+    """Empty the index that `dedup` shares on a Redis: it holds folded text of rows, and is a cache.
+
+    Raises:
+        StoreError: the Redis does not answer.
+    """
+    if traces.size and (count := shared_text(erase)):
+        yield Found("caches", "dedup's index on Redis", count)
 
 
 def artifacts(traces: Traces, erase: bool) -> Iterator[Found]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages import census, collect
+from stages.arrivals import OFFSET
 from stages.erase import AS_USUAL, let_go
 from stages.forgetting.found import Found
 from stages.forgetting.traces import Traces, forget_common, theirs
@@ -92,8 +93,8 @@ def _delete(table: DeltaTable, rows: pa.Table, key: tuple[str, ...]) -> None:
     """
     from deltalake import CommitProperties
 
-    said = next((commit[collect.OFFSET] for commit in table.history() if collect.OFFSET in commit), None)
-    properties = CommitProperties(custom_metadata={collect.OFFSET: said} if said else {})
+    said = next((commit[OFFSET] for commit in table.history() if OFFSET in commit), None)
+    properties = CommitProperties(custom_metadata={OFFSET: said} if said else {})
     for row in rows.select(list(key)).to_pylist():
         predicate = " AND ".join(f"{name} = {_literal(value)}" for name, value in row.items())
         table.delete(predicate)

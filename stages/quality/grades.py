@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field
+
 from eval.judge import Ask, NotKeptError, Ruling, load_prompt
 from eval.session import VerdictParams, progress
 from stages.judge import LOCAL, endpoint, judge_identity, make_judge
@@ -19,9 +21,9 @@ log = logging.getLogger(__name__)
 class GradeJudgeParams(VerdictParams):
     """`max_judged` rows are drawn, 0 for none; one is rejected in the worst share and below `min_grade`, of 1 to 10."""
 
-    max_judged: int
-    worst_share: float
-    min_grade: float
+    max_judged: int = Field(ge=0)
+    worst_share: float = Field(ge=0, le=1)
+    min_grade: float = Field(ge=1, le=10)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from stages import training
 from stages.quality.score_store import Kept, ScoreStore
 from thumbwheel.bundle import bundle_hash
@@ -44,12 +46,12 @@ class ScoreParams(Params):
     beyond the absolute limit (`min_likelihood` in nats a token, `max_difficulty`).
     """
 
-    max_scored: int
-    max_tokens: int
-    batch_tokens: int
-    unlikely_share: float
+    max_scored: int = Field(ge=0)
+    max_tokens: int = Field(ge=1)
+    batch_tokens: int = Field(ge=1)
+    unlikely_share: float = Field(ge=0, le=1)
     min_likelihood: float
-    difficult_share: float
+    difficult_share: float = Field(ge=0, le=1)
     max_difficulty: float
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+from pydantic import Field
 
 from stages.reading.arrays import encodable, to_batch
 from stages.reading.chats import Chats
@@ -41,7 +42,7 @@ Batches = dict[str, pa.RecordBatch]
 class RowParams(Params):
     """What is asked of every row."""
 
-    max_characters: int
+    max_characters: int = Field(ge=1)
     """Of all messages of a row together."""
     user_salt: str
     """Turns the users of a source into pseudonyms."""

@@ -8,6 +8,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from thumbwheel.params import Params
 from thumbwheel.records import BLANKED
 
@@ -18,11 +20,11 @@ ODD_LETTERS = "ЂЃѓЉЊЋЌЏђљњќћџ"
 class LanguageParams(Params):
     """How the language of a row is told that does not name it."""
 
-    characters: int
+    characters: int = Field(ge=0)
     """Of a row that are looked at; 0 takes the source's word for every row."""
-    min_characters: int
+    min_characters: int = Field(ge=0)
     """A shorter row has its source's language: a few words are too few to tell."""
-    min_confidence: float
+    min_confidence: float = Field(ge=0, le=1)
 
 
 def mend(text: str) -> str:

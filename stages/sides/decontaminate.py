@@ -7,10 +7,11 @@ are answered from (its documents) and what only the judge is tried on is no leak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pydantic import Field
 
 from stages.sides.items import Corpus, Item
 from stages.sides.lexicon import Words, distinct, grams, short_texts, whole_sentences
@@ -30,26 +31,30 @@ LEAK = pa.schema(
         ("part", pa.string()),
         ("how", pa.string()),
         ("similarity", pa.float64()),
+        ("ways", pa.string()),
     ]
 )
-"""One row a pair of a row and a question that it holds; `part` is `turn N` or `answer N`, `how` one of `HOWS`."""
+"""One row a pair of a row and a question that it holds; `part` is `turn N` or `answer N`, `how` one of `HOWS`, `ways`
+all of those by which the two were seen."""
 HOWS = ("words", "whole", "meaning")
 """`words`: shared n-grams, `similarity` being the share of the question's that the row holds; `whole`: a short question
 stands there whole; `meaning`: the cosine."""
+IN_WORDS, IN_MEANING = frozenset(("words", "whole")), frozenset(("meaning",))
+"""The two ways that are counted apart: the same words, and the same meaning."""
 BLOOM = 22
 """Bits of a table that tells most n-grams of the rows from those of the questions without a search."""
 BLOCK = 4096
 
 
 class LeakParams(Params):
-    leak_words: int
+    leak_words: int = Field(ge=1)
     """A row that shares so many words in a row with a question has leaked it."""
-    leak_answer_share: float
+    leak_answer_share: float = Field(gt=0, le=1)
     """A row that holds this share of the word n-grams of a reference answer has leaked it; a phrase of it is none."""
-    leak_sentence_words: int
+    leak_sentence_words: int = Field(ge=1)
     """A question shorter than `leak_words` has leaked where a user's message is just that question, or, from so many
     words on, where whole sentences of a message are."""
-    leak_cosine: float
+    leak_cosine: float = Field(gt=0, le=1)
     """A question has leaked where a user's message means the same, by the cosine of sentence vectors."""
 
 
@@ -73,12 +78,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class Leak:
-    """Row `row` holds `probe`, as seen by `how`."""
+    """Row `row` holds `probe`, as seen by `how`; `ways` are all by which it holds any part of that question."""
 
     row: int
     probe: Probe
     how: str
     similarity: float
+    ways: frozenset[str] = frozenset()
 
 
 def probes(questions: Sequence[Mapping[str, Any]]) -> list[Probe]:
@@ -95,7 +101,7 @@ def probes(questions: Sequence[Mapping[str, Any]]) -> list[Probe]:
 def find_leaks(corpus: Corpus, looked_for: Sequence[Probe], vectors: Vectors, params: LeakParams) -> list[Leak]:
     """Return one leak for each row and question of which the row holds a part, by row, set and question.
 
-    Of several, the first of `HOWS` counts, and of these the most similar.
+    Of several, the first of `HOWS` is told, and of these the most similar; `ways` has them all.
     """
     words = corpus.lexicon.read(probe.text for probe in looked_for)
     hits = [
@@ -104,26 +110,35 @@ def find_leaks(corpus: Corpus, looked_for: Sequence[Probe], vectors: Vectors, pa
         *_by_meaning(corpus, words, looked_for, vectors, params),
     ]
     best: dict[tuple[int, str, str], Leak] = {}
+    ways: dict[tuple[int, str, str], set[str]] = {}
     for leak in sorted(hits, key=lambda hit: (HOWS.index(hit.how), -hit.similarity, hit.probe.part)):
-        best.setdefault((leak.row, leak.probe.set, leak.probe.question), leak)
-    return [best[key] for key in sorted(best)]
+        pair = (leak.row, leak.probe.set, leak.probe.question)
+        best.setdefault(pair, leak)
+        ways.setdefault(pair, set()).add(leak.how)
+    return [replace(best[pair], ways=frozenset(ways[pair])) for pair in sorted(best)]
 
 
 def leak_row(leak: Leak, item: Item) -> dict[str, Any]:
     """Return a leak as a row of `LEAK`."""
     probe = leak.probe
     where = {"id": item.id, "table": item.table, "set": probe.set, "question": probe.question, "part": probe.part}
-    return {**where, "how": leak.how, "similarity": round(leak.similarity, 6)}
+    ways = ", ".join(how for how in HOWS if how in leak.ways)
+    return {**where, "how": leak.how, "similarity": round(leak.similarity, 6), "ways": ways}
 
 
 def leaks_by_set(leaks: Sequence[Leak], questions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Return, for each set, how many of its questions leaked, and how many rows hold one."""
+    """Return, for each set, how many of its questions leaked, and how many rows hold one.
+
+    `in_words` and `in_meaning` of them leaked in the one way and in the other; some did in both.
+    """
     found = {}
     for name in sorted({question["set"] for question in questions}):
         mine = [leak for leak in leaks if leak.probe.set == name]
         found[name] = {
             "questions": sum(question["set"] == name for question in questions),
             "leaked": len({leak.probe.question for leak in mine}),
+            "in_words": len({leak.probe.question for leak in mine if leak.ways & IN_WORDS}),
+            "in_meaning": len({leak.probe.question for leak in mine if leak.ways & IN_MEANING}),
             "rows": len({leak.row for leak in mine}),
         }
     return found

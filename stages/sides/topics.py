@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pydantic import Field
 
 from stages.sides.items import Corpus
 from thumbwheel.params import Params
@@ -34,12 +35,12 @@ LETTERS = range(3, 31)
 
 
 class TopicParams(Params):
-    clusters: int
-    topic_fit_rows: int
+    clusters: int = Field(ge=1)
+    topic_fit_rows: int = Field(ge=1)
     """k-means is fitted to so many rows, drawn by the seed; the others go to the nearest centre."""
-    topic_terms: int
+    topic_terms: int = Field(ge=1)
     """How many words name a topic."""
-    topic_least_rows: int
+    topic_least_rows: int = Field(ge=1)
     """A topic of so many rows must stand on every side, or the run says that it does not."""
 
 

@@ -22,7 +22,7 @@ from stages.sides.topics import PLACE, TOPIC
 from thumbwheel import tracking
 from thumbwheel.graph import load_graph
 from thumbwheel.lake import Pin, TablePin, write_pin, write_table
-from thumbwheel.records import CONVERSATION, PREFERENCE, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, to_table
 from thumbwheel.settings import REPOSITORY, settings
 
 PARAMS = DescribeParams(examples=2, listed=2, shown_characters=40, map_points=3)
@@ -72,7 +72,11 @@ def tables() -> dict[str, dict[str, pa.Table]]:
         for i, c in enumerate(CHATS)
     ]
     return {
-        "ingest": {"conversations": without(raw, CONVERSATION), "preferences": to_table([], PREFERENCE)},
+        "ingest": {
+            "conversations": without(raw, CONVERSATION),
+            "preferences": to_table([], PREFERENCE),
+            "quarantine": to_table([{"source": f"{s}:chats.jsonl", "row": RAW} for s in ("web", "torn")], QUARANTINE),
+        },
         "dedup": {
             "conversations": without([*CHATS, *GONE], CONVERSATION),
             "preferences": to_table([], PREFERENCE),
@@ -98,7 +102,10 @@ REJECTED = {
     "grade": {"truncated": 1},
     "split": {"leaked:mt_bench": 1},
 }
-FACTS = {"split": {"leaks": {"mt_bench": {"questions": 3, "leaked": 1, "rows": 1}}}}
+FACTS: dict[str, dict[str, Any]] = {
+    "scrub": {"findings": {"email": 2, "card": 0}, "not_looked_for": ["date_of_birth", "person"]},
+    "split": {"leaks": {"mt_bench": {"questions": 3, "leaked": 1, "in_words": 1, "in_meaning": 0, "rows": 1}}},
+}
 
 
 def pins(found: dict[str, dict[str, pa.Table]]) -> dict[str, Pin]:
@@ -162,6 +169,15 @@ def test_a_loss_without_a_reason_is_named() -> None:
     assert "not accounted for" in describe(found, flat(tables()), PARAMS)["data_card.html"]
 
 
+def test_thumbs_that_were_turned_away_are_no_rows_of_the_funnel() -> None:
+    found = pins(tables())
+    for stage, reason in (("scrub", "pii_ssn"), ("split", "leaked:mt_bench")):
+        more = {**found[stage].rejections, reason: found[stage].rejections.get(reason, 0) + 3}
+        facts = {**found[stage].facts, card.THUMBS: {reason: 3}}
+        found[stage] = found[stage].model_copy(update={"rejections": more, "facts": facts})
+    assert funnel(found) == funnel(pins(tables()))
+
+
 def test_nothing_raw_is_shown_and_every_text_is_escaped() -> None:
     for page in pages().values():
         assert RAW not in page
@@ -191,9 +207,12 @@ def test_both_pages_say_the_same_numbers() -> None:
     )
     assert "| mt\\_bench q1 | turn 1 | 1 | words | 0.50 |" in markdown
     assert "mt_bench · q1" in html
-    assert "| email | 2 | 1 |" in markdown
+    assert "| email | 2 | 1 |\n| card | 0 | 0 |" in markdown
+    for page in (words, markdown):
+        assert "Not looked for: date of birth, person." in page
     assert "2 rows: Where is the tap?" in markdown
-    assert "| web | CC0-1.0 | 6 | 3 |" in markdown
+    assert "| web | CC0-1.0 | 1 | 6 | 3 |" in markdown
+    assert "| torn |  | 1 | 0 | 0 |" in markdown
     assert "none in validation" in html
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from redis import Redis
 
 from stages import dedup, erase, ingest
+from stages.duplicates.dedup_redis import SharedIndex
+from tests.real_redis import running_redis
+from tests.stages.duplicates.test_minhash import folded
+from tests.stages.test_dedup import PARAMS as DEDUP
 from tests.stages.test_ingest import CHAT, SOURCE, observe, write_rows
 from tests.stages.test_scrub import KINDS_KEPT, chat, pair, scrub
-from thumbwheel.errors import PinError
+from thumbwheel.embedding import Store
+from thumbwheel.errors import PinError, StoreError
 from thumbwheel.lake import read_pin, read_pinned, write_table
 from thumbwheel.records import QUARANTINE, to_table
-from thumbwheel.settings import REPOSITORY
+from thumbwheel.settings import REPOSITORY, settings
 
 VALUES = (
     "tilda.varn@mail.example",
@@ -141,9 +148,36 @@ def test_erasing_reaches_the_raw_text_that_stages_keep_for_speed(
     ingest.main()
     dedup.main()
     fill(workspace)
+    with closing(Store()) as vectors:
+        vectors.add({b"key": b"vector"})
     before = [path.name for path in erase.raw_caches()]
 
     erase_now()
 
-    assert before == ["ingest", "dedup"]
+    assert before == ["ingest", "dedup", "vectors.db"]
     assert erase.raw_caches() == []
+
+
+def test_erasing_reaches_the_text_that_writers_share_on_a_redis(
+    workspace: Path, erase_now: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(workspace)
+    with running_redis(tmp_path) as port:
+        url = f"redis://127.0.0.1:{port}/0"
+        monkeypatch.setenv("THUMBWHEEL_REDIS_URL", url)
+        settings.cache_clear()
+        SharedIndex(url, DEDUP.sketch, DEDUP.threshold).add(folded([[("", f"I am {VALUES[0]}")]]))
+        redis = Redis.from_url(url)
+        redis.set("another", "stays")
+        assert erase.shared_text() > 2
+
+        erase_now()
+
+        assert redis.keys() == [b"another"]
+
+
+def test_a_shared_redis_that_is_away_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THUMBWHEEL_REDIS_URL", "redis://127.0.0.1:1/0")
+    settings.cache_clear()
+    with pytest.raises(StoreError, match="the index of dedup cannot be reached"):
+        erase.shared_text()

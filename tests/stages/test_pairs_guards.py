@@ -142,6 +142,16 @@ def test_users_who_contradict_each_other_make_no_pair() -> None:
     assert result.rejections == {"contradicted": 2}
 
 
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_a_reply_to_no_question_makes_no_pair_and_no_example(role: str) -> None:
+    prompt = [{"role": role, "content": "Welcome!"}]
+    result = pairs_of(feedback_event(prompt=prompt), edit(prompt=prompt), feedback_event(message_id="m-2"))
+
+    assert result.preferences == []
+    assert [event["message_id"] for event in result.unpaired] == ["m-2"]
+    assert result.rejections["no_question"] == 2
+
+
 @pytest.mark.parametrize("model", ["elsewhere/backup/big", "thumbwheel-chat/3+pirate@0123456789ab"])
 def test_what_another_model_wrote_makes_no_pair_and_no_example(model: str) -> None:
     result = pairs_of(feedback_event(model=model), edit(model=model), review(model=model))

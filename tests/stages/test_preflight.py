@@ -12,7 +12,7 @@ from stages import preflight
 from stages.observe import override
 from thumbwheel.errors import ParamsError
 from thumbwheel.params import read_params
-from thumbwheel.settings import REPOSITORY
+from thumbwheel.settings import REPOSITORY, settings
 
 SHIPPED = REPOSITORY / "params.yaml"
 
@@ -61,6 +61,42 @@ def test_a_section_that_no_stage_reads_is_named_with_the_nearest(tmp_path: Path)
 def test_a_name_that_leads_nowhere_is_refused_before_anything_is_trained(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
+    with pytest.raises(ParamsError, match=words):
+        preflight.check(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ingest": {"max_characters": 0}}, "ingest.max_characters"),
+        ({"ingest": {"language": {"min_confidence": 1.5}}}, "ingest.language.min_confidence"),
+        ({"dedup": {"threshold": 80}}, "dedup.threshold' = 80"),
+        ({"dedup": {"semantic": 95}}, "dedup.semantic' = 95"),
+        ({"scrub": {"regions": ["US", "UK"]}}, "scrub.regions': .*no country has the code UK"),
+        ({"scrub": {"allow": ["[a-z"]}}, "scrub.allow': .*'\\[a-z' is no regular expression"),
+        ({"scrub": {"kinds": {"email": "pseudonym"}}}, "THUMBWHEEL_PSEUDONYM_KEY is not set"),
+        ({"dedup": {"index": "redis"}}, "THUMBWHEEL_REDIS_URL is not set"),
+        ({"grade": {"shown": -1}}, "grade.shown"),
+        ({"grade": {"scores": {"unlikely_share": 5}}}, "grade.scores.unlikely_share"),
+        ({"grade": {"judge": {"min_grade": 40}}}, "grade.judge.min_grade"),
+        ({"split": {"test": 20}}, "split.test' = 20"),
+        ({"split": {"validation": 0.6, "test": 0.5}}, "validation 0.6 and test 0.5 leave nothing to learn from"),
+        ({"split": {"always_train": ["edits"]}}, "split.always_train.0' = 'edits'"),
+        ({"split": {"dtype": "bf16"}}, "split.dtype' = 'bf16'"),
+        ({"split": {"clusters": 0}}, "split.clusters"),
+        ({"split": {"leak_words": 0}}, "split.leak_words"),
+        ({"split": {"leak_cosine": 90}}, "split.leak_cosine"),
+        ({"split": {"near_jaccard": 0}}, "split.near_jaccard"),
+        ({"describe": {"shown_characters": 0}}, "describe.shown_characters"),
+        ({"index": {"dtype": "bf16"}}, "index.dtype' = 'bf16'"),
+    ],
+)
+def test_a_value_that_the_data_half_cannot_mean_is_refused_before_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    for name in ("THUMBWHEEL_PSEUDONYM_KEY", "THUMBWHEEL_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    settings.cache_clear()
     with pytest.raises(ParamsError, match=words):
         preflight.check(written(tmp_path, **changes))
 

@@ -15,7 +15,7 @@ from stages.scrub import TEXTS, ScrubParams, main, row_texts, with_texts
 from thumbwheel.errors import ParamsError, SettingsError
 from thumbwheel.lake import Pin, read_pin, read_pinned, write_pin, write_table
 from thumbwheel.params import load_params
-from thumbwheel.pii import KINDS
+from thumbwheel.pii import KINDS, NAME_KINDS
 from thumbwheel.records import CONVERSATION, FEEDBACK, PREFERENCE, to_table
 from thumbwheel.settings import settings
 
@@ -82,7 +82,7 @@ def test_a_label_that_tells_something_personal_goes_and_is_counted_and_others_st
     assert second["topic"] == "hub"
     (kept,) = read_pinned("scrub", "preferences").to_pylist()
     assert (kept["model"], kept["licence"]) == (None, "MIT License")
-    assert read_pin("scrub").facts["findings"] == {"email": 2, "phone": 1}
+    assert read_pin("scrub").facts["findings"] == dict.fromkeys(KINDS_KEPT, 0) | {"email": 2, "phone": 1}
 
 
 def test_placeholders_start_anew_in_each_conversation(workspace: Path) -> None:
@@ -153,6 +153,14 @@ def test_a_kind_to_be_dropped_turns_its_rows_away_and_counts_them(workspace: Pat
     assert read_pin("scrub").facts["findings"] == {"email": 1, "ssn": 1}
 
 
+def test_thumbs_that_are_turned_away_are_counted_apart_as_well(workspace: Path) -> None:
+    asked = [{"role": "user", "content": "078-05-1120"}]
+    thumb = {"event_id": "t", "kind": "rating", "rating": "up", "prompt": asked, "reply": "ok"}
+    scrub(workspace, [chat("a", "078-05-1120", "ok")], thumbs=[thumb], kinds={"ssn": "drop"})
+    pin = read_pin("scrub")
+    assert (pin.rejections, pin.facts["thumbs_turned_away"]) == ({"pii_ssn": 2}, {"pii_ssn": 1})
+
+
 def test_pseudonyms_keep_who_is_who_and_tell_nobody_apart_across_rows(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +195,7 @@ def test_names_are_replaced_where_they_are_asked_for_and_the_models_texts_counte
     scrub(workspace, [chat("a", *said)], kinds={"person": "placeholder"})
     (row,) = read_pinned("scrub", "conversations").to_pylist()
     assert [m["content"] for m in row["messages"]] == ["Yesterday [PERSON_1] flew to Berlin.", "how nice"]
-    assert "conversations: 1 texts went to the language model" in caplog.text
+    assert "conversations: 2 texts went to a language model" in caplog.text
 
 
 @pytest.mark.parametrize("key", [None, "short"])
@@ -232,7 +240,9 @@ def test_findings_are_counted_by_row_and_kind_and_hold_no_value(
         ("a", "conversations", "email", 2),
         ("a", "conversations", "phone", 1),
     ]
-    assert read_pin("scrub").facts == {"findings": {"email": 2, "phone": 1}}
+    facts = read_pin("scrub").facts
+    assert facts["findings"] == dict.fromkeys(KINDS_KEPT, 0) | {"email": 2, "phone": 1}
+    assert facts["not_looked_for"] == [kind for kind in (*KINDS, *NAME_KINDS) if kind not in KINDS_KEPT]
     written = "".join(str(found)) + (workspace / "data/pins/scrub.json").read_text() + "".join(capfd.readouterr())
     assert "mail.example" not in written
     assert "555" not in written

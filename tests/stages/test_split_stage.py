@@ -69,7 +69,7 @@ def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(
     ]
     pin = read_pin("split")
     assert pin.rejections == {"leaked:mt_bench": 1}
-    assert pin.facts["leaks"] == {"mt_bench": {"questions": 2, "leaked": 1, "rows": 1}}
+    assert pin.facts["leaks"] == {"mt_bench": {"questions": 2, "leaked": 1, "in_words": 1, "in_meaning": 1, "rows": 1}}
     (leak,) = read_pinned("split", "leaks").to_pylist()
     assert leak == {
         "id": "leak",
@@ -79,6 +79,7 @@ def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(
         "part": "turn 1",
         "how": "words",
         "similarity": 1.0,
+        "ways": "words, meaning",
     }
     topics = read_pinned("split", "topics").to_pylist()
     assert sum(topic["rows"] for topic in topics) == sum(topic["train"] for topic in topics) + sum(

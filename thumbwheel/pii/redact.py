@@ -84,11 +84,19 @@ class Redactor:
 
     def _name(self, found: Finding, pseudonyms: bool) -> str:
         key = (found.kind, canonical(found.kind, found.value))
+        if key not in self._names and found.kind == "person" and (known := self._same_person(key[1])):
+            self._names[key] = known
         if key not in self._names:
             drawn = self._pseudonym(*key) if pseudonyms and self.modes[found.kind] == "pseudonym" else None
             self._names[key] = drawn or self._placeholder(found.kind)
             self._taken.add(self._names[key])
         return self._names[key]
+
+    def _same_person(self, value: str) -> str | None:
+        """Return the name of the one person known here of whose names this is a part, such as the first name alone."""
+        words = set(value.split())
+        near = {name for (kind, known), name in self._names.items() if kind == "person" and words <= set(known.split())}
+        return near.pop() if len(near) == 1 else None
 
     def _pseudonym(self, kind: str, value: str) -> str | None:
         if self.pseudonyms is None:

@@ -16,7 +16,7 @@ from serving.review.desk import Desk
 from serving.review.items import Item, ItemFile
 from serving.review.requests import VerdictRequest
 from serving.review.verdicts import Verdicts
-from thumbwheel.outbox import validated
+from thumbwheel.events import validated
 from thumbwheel.reviews import BAD, PREFERS_OTHER, PREFERS_REPLY, RELEASE, REPLY
 
 KEY = b"key"

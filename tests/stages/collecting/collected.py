@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages.collect import Arrival
+from stages.arrivals import Arrival
 from thumbwheel.lake import newest
 
 REPOSITORY = Path(__file__).parents[3]

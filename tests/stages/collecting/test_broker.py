@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from stages import collect as module
+from stages import arrivals as module
 from stages.collect import collect
 from tests.events import feedback_event, make_topic, running_broker
 from tests.stages.collecting.collected import Killed, collected, quarantined
 from thumbwheel.errors import SourceError
-from thumbwheel.outbox import deliver, new_producer
+from thumbwheel.relay import deliver, new_producer
 from thumbwheel.settings import settings
 
 

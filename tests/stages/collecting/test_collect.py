@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from stages import collect as module
-from stages.collect import Arrival, collect, current_pin, sort_out
+from stages.arrivals import Arrival
+from stages.collect import collect, current_pin, sort_out
 from tests.events import feedback_event
 from tests.stages.collecting.collected import REPOSITORY, collected, quarantined
 from thumbwheel.errors import SourceError

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.collect import Arrival, sort_out
+from stages.arrivals import Arrival
+from stages.collect import sort_out
 from tests.events import feedback_event
 from tests.stages.collecting.collected import arrivals
 from thumbwheel.forgotten import Forgotten

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from stages import collect as module
-from stages.collect import Arrival, Batch, collect
+from stages.arrivals import Arrival, Batch
+from stages.collect import collect
 from tests.events import feedback_event
 from tests.stages.collecting.collected import REPOSITORY, Killed, collected, quarantined
 from tests.waiting import eventually

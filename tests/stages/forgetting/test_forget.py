@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import collect, forget, ingest, pairs
+from stages.arrivals import Arrival
 from stages.forgetting import receipt, stores
 from stages.forgetting.models import TAG
 from tests.stages.forgetting import planted
@@ -148,6 +149,6 @@ def test_the_list_is_useless_under_another_key_and_says_so(workspace: Path) -> N
 def test_events_of_a_forgotten_user_are_kept_nowhere_not_even_in_the_quarantine(workspace: Path) -> None:
     forget.enlist(frozenset({"u-1"}), "2026-11-01T00:00:00+00:00")
     torn = {"user": "u-1", "kind": "no such"}
-    arrivals = [collect.Arrival("f", n, json.dumps(e).encode()) for n, e in enumerate((torn, {"user": "u-2"}))]
+    arrivals = [Arrival("f", n, json.dumps(e).encode()) for n, e in enumerate((torn, {"user": "u-2"}))]
     told = collect.sort_out(arrivals, set(), observed())
     assert (told.forgotten, len(told.quarantine)) == (1, 1)

@@ -106,8 +106,22 @@ def test_a_row_and_a_question_meet_once_by_what_says_most_and_every_pair_is_repo
         (1, "q2", "whole"),
         (2, "q1", "words"),
     ]
-    assert leaks_by_set(pairs, QUESTIONS) == {"mt_bench": {"questions": 3, "leaked": 2, "rows": 2}}
+    told = {"questions": 3, "leaked": 2, "in_words": 2, "in_meaning": 2, "rows": 2}
+    assert leaks_by_set(pairs, QUESTIONS) == {"mt_bench": told}
     assert leak_row(pairs[1], both)["id"] == "both"
+
+
+def test_questions_that_leak_in_words_and_those_that_leak_in_meaning_are_counted_apart() -> None:
+    reworded = item("what now, since last Tuesday waiting at the depot my parcel has been", name="reworded")
+    wrapped = item(f"Hub blinks white. Broken? {'And then? ' * 9}", name="wrapped")
+    pairs = leaks([reworded, wrapped, item("OTHER", name="same")], *QUESTIONS)
+    assert [(leak.probe.question, sorted(leak.ways)) for leak in pairs] == [
+        ("q1", ["meaning"]),
+        ("q2", ["whole"]),
+        ("q0", ["meaning", "whole"]),
+    ]
+    told = {"questions": 3, "leaked": 3, "in_words": 2, "in_meaning": 2, "rows": 3}
+    assert leaks_by_set(pairs, QUESTIONS) == {"mt_bench": told}
 
 
 def test_without_questions_or_with_none_that_matches_nothing_leaks() -> None:
