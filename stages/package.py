@@ -38,7 +38,8 @@ INDEX_FOLDER = "index"
 SERVICE = "serving.chat:Chat"
 MODULES = (
     *("__init__", "agreement", "arms", "bundle", "circles", "command", "embedding", "encoder", "engine", "errors"),
-    *("folders", "grounding", "knowledge", "ledger", "outbox", "params", "records", "reviews", "secret", "settings"),
+    *("folders", "grounding", "knowledge", "ledger", "outbox", "params", "records", "relay", "reviews", "secret"),
+    "settings",
 )
 CODE = (
     "serving",

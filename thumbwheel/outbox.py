@@ -1,13 +1,11 @@
-"""The outbox: feedback events, durable in SQLite before the user is thanked, and relayed to Kafka where there is one.
+"""The outbox: feedback events, durable in SQLite before the user is thanked.
 
 Delivery is at least once, here and from Kafka alike: consumers drop repeats by event id.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import sqlite3
 import threading
 import uuid
@@ -15,16 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thumbwheel.errors import FeedbackError, SourceError
 from thumbwheel.records import FEEDBACK, FEEDBACK_KINDS, ROLES, SPAN_LABELS
-from thumbwheel.settings import settings
-
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
-
-log = logging.getLogger(__name__)
 
 RATINGS = ("up", "down")
 REQUIRED = ("event_id", "conversation_id", "message_id", "user", "kind", "created_at")
@@ -34,9 +26,6 @@ NEEDED_BY = {"rating": ("rating", "reason", "spans"), "edit": ("correction",), "
 
 BUSY_SECONDS = 30
 BATCH = 500
-DELIVERY_SECONDS = 30
-PAUSE_SECONDS = 1.0
-STOP_SECONDS = 5.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -142,95 +131,6 @@ class Outbox:
             raise SourceError(
                 f"the outbox {self.path} cannot be used ({error}); free the disk or set THUMBWHEEL_OUTBOX."
             ) from error
-
-
-class Relay:
-    """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none."""
-
-    def __init__(self, outbox: Outbox, servers: str | None, topic: str) -> None:
-        self._outbox, self._servers, self._topic = outbox, servers, topic
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox-relay", daemon=True)
-        if servers:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; what is not confirmed by then is sent by the next relay."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with _only_relay(self._outbox.path) as alone:
-                    if alone:
-                        self._relay_until_trouble()
-            except Exception as error:  # the chat goes on without a broker, and the relay tries again
-                log.warning("feedback stays in the outbox for now: %s", error)
-            self._stopping.wait(PAUSE_SECONDS)
-
-    def _relay_until_trouble(self) -> None:
-        """Send batch after batch with one producer; a producer that failed to deliver is not used again."""
-        producer = new_producer(str(self._servers))
-        while not self._stopping.is_set():
-            batch = self._outbox.unsent()
-            delivered = deliver(producer, self._topic, batch, self._stopping)
-            self._outbox.mark_sent(delivered)
-            if len(delivered) < len(batch):
-                producer.purge()
-                if not self._stopping.is_set():
-                    log.warning("the broker confirmed %d of %d events; trying again", len(delivered), len(batch))
-                return
-            self._stopping.wait(PAUSE_SECONDS)
-
-
-def start_relay(outbox: Outbox) -> Relay:
-    """Start the relay of this process; it does nothing where `THUMBWHEEL_KAFKA_SERVERS` is not set."""
-    return Relay(outbox, settings().kafka_servers, settings().kafka_topic)
-
-
-def new_producer(servers: str) -> Producer:
-    """Return a producer that neither reorders nor doubles what it sends within its own life."""
-    from confluent_kafka import Producer
-
-    return Producer(
-        {
-            "bootstrap.servers": servers,
-            "enable.idempotence": True,
-            "delivery.timeout.ms": DELIVERY_SECONDS * 1000,
-            "log_level": 2,
-        }
-    )
-
-
-def deliver(
-    producer: Producer, topic: str, batch: Sequence[tuple[int, str, str]], stopping: threading.Event
-) -> list[int]:
-    """Send events, keyed by event id, and return the offsets of those that the broker confirmed, in any order."""
-    confirmed: list[int] = []
-    for offset, event_id, body in batch:
-
-        def report(error: Any, _: Any, offset: int = offset) -> None:
-            if error is None:
-                confirmed.append(offset)
-
-        producer.produce(topic, body.encode(), key=event_id.encode(), on_delivery=report)
-    while len(producer) and not stopping.is_set():
-        producer.poll(0.1)
-    return confirmed
-
-
-@contextmanager
-def _only_relay(path: Path) -> Iterator[bool]:
-    """Let one process relay an outbox; others stand by. The lock falls with the process that holds it."""
-    with path.with_name(f"{path.name}.relay").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def _refuse_unfit(row: Mapping[str, Any]) -> None:

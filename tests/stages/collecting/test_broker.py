@@ -14,7 +14,7 @@ from stages.collect import collect
 from tests.events import feedback_event, make_topic, running_broker
 from tests.stages.collecting.collected import Killed, collected, quarantined
 from thumbwheel.errors import SourceError
-from thumbwheel.outbox import deliver, new_producer
+from thumbwheel.relay import deliver, new_producer
 from thumbwheel.settings import settings
 
 

@@ -1,0 +1,120 @@
+"""The relay: a thread that carries feedback events from the outbox to Kafka, where there is one."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thumbwheel.outbox import Outbox
+from thumbwheel.settings import settings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
+
+log = logging.getLogger(__name__)
+
+DELIVERY_SECONDS = 30
+PAUSE_SECONDS = 1.0
+STOP_SECONDS = 5.0
+
+
+class Relay:
+    """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none.
+
+    `tell` hears after every batch whether events wait for a broker that does not take them.
+    """
+
+    def __init__(
+        self, outbox: Outbox, servers: str | None, topic: str, tell: Callable[[bool], None] = lambda is_away: None
+    ) -> None:
+        self._outbox, self._servers, self._topic, self._tell = outbox, servers, topic, tell
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox-relay", daemon=True)
+        if servers:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is not confirmed by then is sent by the next relay."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with _only_relay(self._outbox.path) as alone:
+                    if alone:
+                        self._relay_until_trouble()
+            except Exception as error:  # the chat goes on without a broker, and the relay tries again
+                self._tell(True)
+                log.warning("feedback stays in the outbox for now: %s", error)
+            self._stopping.wait(PAUSE_SECONDS)
+
+    def _relay_until_trouble(self) -> None:
+        """Send batch after batch with one producer; a producer that failed to deliver is not used again."""
+        producer = new_producer(str(self._servers))
+        while not self._stopping.is_set():
+            batch = self._outbox.unsent()
+            delivered = deliver(producer, self._topic, batch, self._stopping)
+            self._outbox.mark_sent(delivered)
+            is_away = len(delivered) < len(batch)
+            self._tell(is_away and not self._stopping.is_set())
+            if is_away:
+                producer.purge()
+                if not self._stopping.is_set():
+                    log.warning("the broker confirmed %d of %d events; trying again", len(delivered), len(batch))
+                return
+            self._stopping.wait(PAUSE_SECONDS)
+
+
+def start_relay(outbox: Outbox, tell: Callable[[bool], None]) -> Relay:
+    """Start the relay of this process; it does nothing where `THUMBWHEEL_KAFKA_SERVERS` is not set."""
+    return Relay(outbox, settings().kafka_servers, settings().kafka_topic, tell)
+
+
+def new_producer(servers: str) -> Producer:
+    """Return a producer that neither reorders nor doubles what it sends within its own life."""
+    from confluent_kafka import Producer
+
+    return Producer(
+        {
+            "bootstrap.servers": servers,
+            "enable.idempotence": True,
+            "delivery.timeout.ms": DELIVERY_SECONDS * 1000,
+            "log_level": 2,
+        }
+    )
+
+
+def deliver(
+    producer: Producer, topic: str, batch: Sequence[tuple[int, str, str]], stopping: threading.Event
+) -> list[int]:
+    """Send events, keyed by event id, and return the offsets of those that the broker confirmed, in any order."""
+    confirmed: list[int] = []
+    for offset, event_id, body in batch:
+
+        def report(error: Any, _: Any, offset: int = offset) -> None:
+            if error is None:
+                confirmed.append(offset)
+
+        producer.produce(topic, body.encode(), key=event_id.encode(), on_delivery=report)
+    while len(producer) and not stopping.is_set():
+        producer.poll(0.1)
+    return confirmed
+
+
+@contextmanager
+def _only_relay(path: Path) -> Iterator[bool]:
+    """Let one process relay an outbox; others stand by. The lock falls with the process that holds it."""
+    with path.with_name(f"{path.name}.relay").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
