@@ -26,6 +26,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _gone_away)
     app.add_exception_handler(StoreError, _store_away)
     app.add_exception_handler(sqlite3.Error, _store_away)
+    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(Exception, _fault)
 
 
@@ -62,6 +63,12 @@ def _store_away(request: Request, error: Exception) -> Response:
     logger.warning("a store is away: %s", error)
     message = "this cannot be looked up right now; try again"
     return _refused(request, ApiError(503, message, "store_unavailable", retry_seconds=5))
+
+
+def _too_deep(request: Request, error: Exception) -> Response:
+    """Refuse what is nested so deeply that it cannot be walked: nothing but a request's own JSON is."""
+    logger.warning("a request is nested too deeply")
+    return _refused(request, ApiError(400, "the body is nested too deeply", "invalid_value"))
 
 
 def _fault(request: Request, error: Exception) -> Response:

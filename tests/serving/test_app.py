@@ -39,6 +39,7 @@ def test_a_streamed_answer_is_the_same_text_and_ends_with_done(chat: Chat) -> No
     chat.engine.text = "The light\n\nblinks  white — 水."
     whole = chat.ask().json()["choices"][0]["message"]["content"]
     events, last = stream(chat, stream_options={"include_usage": True})
+    assert chat.ask(stream=True).headers["X-Accel-Buffering"] == "no"  # or nginx holds it until it is whole
     assert text_of(events) == whole == chat.engine.text
     assert last == "data: [DONE]"
     assert events[0]["choices"][0]["delta"]["role"] == "assistant"
@@ -91,6 +92,8 @@ def test_fields_that_change_nothing_are_taken_and_do_not_reach_the_engine(chat: 
         "store": True,
         "prompt_cache_key": "k",
         "safety_identifier": "s",
+        "logit_bias": {},
+        **dict.fromkeys(("audio", "functions", "function_call", "prediction", "reasoning_effort", "verbosity")),
     }
     assert chat.ask(**more).status_code == 200
     _, last = stream(chat, stream_options={"include_usage": True, "include_obfuscation": False})

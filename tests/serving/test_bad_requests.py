@@ -41,6 +41,8 @@ USER = {"role": "user", "content": "Hi"}
         (b'{"messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', 400, "invalid_json", "not valid JSON"),
         ({"messages": [USER], "stop": ["a"] * 5}, 400, "invalid_value", "stop: must be at most 4"),
         ({"messages": [USER], "stop": ["a", ""]}, 400, "invalid_value", "stop: must be at most 4"),
+        ({"messages": [USER], "logit_bias": {"5": 1}}, 400, "invalid_value", "logit_bias: is not offered"),
+        ({"messages": [USER], "reasoning_effort": "low"}, 400, "invalid_value", "reasoning_effort: is not offered"),
         ({"messages": [USER], "n": 2}, 400, "invalid_value", "n:"),
         ({"messages": [USER], "logprobs": True}, 400, "invalid_value", "logprobs: is not offered"),
         ({"messages": [USER], "response_format": {"type": "xml"}}, 400, "invalid_value", "response_format.type"),
