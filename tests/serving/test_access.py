@@ -157,3 +157,15 @@ def test_a_spoilt_key_file_says_so(keys: KeyFile) -> None:
     (settings().state_dir / "api_keys.json").write_text("[{")
     with pytest.raises(SettingsError, match="not a file of API keys"):
         keys.find("tw-0-0")
+
+
+def test_while_the_key_file_is_spoilt_who_has_a_key_is_told_to_come_back(closed: Chat, keys: KeyFile) -> None:
+    _, credential = keys.add("app", "service")
+    path = settings().state_dir / "api_keys.json"
+    good = path.read_text()
+    path.write_text("[{")
+    refused = asked(closed, credential)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "auth_unavailable")
+    assert 'thumbwheel_degraded{part="keys"} 1.0' in closed.http.get("/metrics").text
+    path.write_text(good + "\n")
+    assert asked(closed, credential).status_code == 200
