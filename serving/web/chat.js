@@ -225,7 +225,7 @@ function startAnew() {
 
 async function restore() {
   const id = sessionStorage.getItem(KEPT), asked = sessionStorage.getItem(ASKED);
-  const kept = id && (await getJson(`/v1/conversations/${encodeURIComponent(id)}`).catch(unlessGone));
+  const kept = id && (await keptConversation(id));
   if (asked && !$("message").value) $("message").value = asked;
   if (!kept || turns.length) return;
   conversation = id;
@@ -240,6 +240,15 @@ async function restore() {
     }
   }
   onlyLastCanBeAnsweredAgain();
+}
+
+// An answer that a reload cut off is kept a moment after the page is there again.
+async function keptConversation(id) {
+  for (const pause of [0, 200, 500, 1000, 2000]) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const kept = turns.length ? null : await getJson(`/v1/conversations/${encodeURIComponent(id)}`).catch(unlessGone);
+    if (kept || turns.length) return kept;
+  }
 }
 
 // A conversation that is gone, or another's, is none; one that cannot be had now is not to be thought lost.

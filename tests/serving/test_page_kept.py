@@ -92,7 +92,10 @@ def test_what_was_said_before_a_reload_in_the_middle_of_an_answer_stays(page: An
     chat.engine.delay, chat.engine.text = 0.05, "It begins here. " + "And it goes on and on, " * 100
     say(page, "Tell me a lot")
     page.get_by_text("It begins here.").wait_for()
-    page.reload()
+    conversation = page.evaluate(KEPT)
+    page.goto("about:blank")
+    assert eventually(lambda: chat.http.get(f"/v1/conversations/{conversation}").status_code == 200)
+    page.goto(chat.url)
     page.locator(".reply", has_text="It begins here.").wait_for()
     assert page.locator(".mine").inner_text() == "Tell me a lot"
 
