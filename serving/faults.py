@@ -48,7 +48,9 @@ def _api_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    refusal = ApiError(error.status_code, str(error.detail), NAMES.get(error.status_code, "http_error"))
+    told = f"there is no {request.method} {request.url.path} here; answers are given at POST /v1/chat/completions"
+    message = told if error.status_code in NAMES else str(error.detail)
+    refusal = ApiError(error.status_code, message, NAMES.get(error.status_code, "http_error"))
     return JSONResponse(refusal.body(), error.status_code, error.headers)
 
 

@@ -79,4 +79,14 @@ def test_a_bad_request_is_refused_in_openais_format(
 def test_an_unknown_path_is_refused_in_openais_format(chat: Chat) -> None:
     response = chat.http.get("/v1/nothing")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert (
+        "no GET /v1/nothing here; answers are given at POST /v1/chat/completions" in response.json()["error"]["message"]
+    )
     assert chat.http.get(CHAT).json()["error"]["code"] == "method_not_allowed"
+
+
+def test_what_is_nested_ever_more_deeply_is_taken_or_refused_and_breaks_nothing(chat: Chat) -> None:
+    form = '{"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": %s}}}'
+    for depth in range(900, 1020, 5):
+        body = json.dumps({"messages": [USER]})[:-1] + f', "response_format": {form % ("[" * depth + "]" * depth)}}}'
+        assert chat.http.post(CHAT, content=body.encode()).status_code in (200, 400)
