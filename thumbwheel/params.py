@@ -50,8 +50,8 @@ def read_params(path: Path) -> dict[str, Any]:
         sections = yaml.load(path.read_text(), _Once)
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; restore it from git.") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path.name} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path.name} is not valid YAML in UTF-8: {error}") from None
     if not isinstance(sections, dict):
         raise ParamsError(f"{path.name} must map stage names to their parameters.")
     return sections
