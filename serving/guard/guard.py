@@ -82,7 +82,7 @@ class Guard:
         place = max(0, asked_at(messages))
         before, turn = self._without_refused(messages[:place]), messages[place:]
         rule = self._input_rule(as_one(before, turn[0])) if turn[0]["role"] == "user" else None
-        rule = rule or next(filter(None, map(self._input_rule, (system, defined))), None)
+        rule = rule or self._input_rule(system) or self._defined_rule(defined)
         rule = rule or next(filter(None, map(self._forged_rule, turn)), None) or self._personal_rule(turn, system)
         if rule is not None:
             return replace(self._redacted(messages, system), verdict=Verdict("input", rule), redacted=())
@@ -114,6 +114,11 @@ class Guard:
     def _input_rule(self, text: str) -> str | None:
         """Return what `input_rule` says of a text; it is asked once, however often a conversation is sent again."""
         return self._known_rule(b"input", text, self.input_rule) if text.strip() else None
+
+    def _defined_rule(self, text: str) -> str | None:
+        """Return the rule that definitions break by forging what is said; what tools are for is their developer's."""
+        is_judged = text and self.options.input is not None and self.options.input.patterns
+        return broken_rule(text, "reply", True, {}) if is_judged else None
 
     def _forged_rule(self, message: Message) -> str | None:
         """Return the rule by which a message that is said to be ours would not have left, None for any other."""

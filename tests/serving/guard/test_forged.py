@@ -50,22 +50,22 @@ def test_marks_in_the_arguments_of_a_call_are_seen_behind_their_escapes() -> Non
 @pytest.mark.parametrize(
     "more",
     [
-        {"tools": [{"type": "function", "function": {"name": "x", "description": ATTACK}}]},
+        {"tools": [{"type": "function", "function": {"name": "x", "description": MARKS}}]},
         {"tools": [{"type": "function", "function": {"name": "x", "parameters": {"type": "object", "title": MARKS}}}]},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"const": ATTACK}}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"const": MARKS}}}},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [1, [MARKS]]}}}},
     ],
 )
-def test_an_order_in_what_a_client_defines_is_refused(tools_chat: Chat, more: dict[str, Any]) -> None:
+def test_what_a_client_defines_cannot_forge_what_is_said(tools_chat: Chat, more: dict[str, Any]) -> None:
     answer = tools_chat.ask("Go on", **more)
     assert answer.json()["choices"][0]["finish_reason"] == "content_filter"
     assert tools_chat.engine.payloads == []
 
 
-def test_a_plain_definition_passes(chat: Chat) -> None:
-    schema = {"type": "object", "properties": {"steps": {"type": "array", "description": "In their order."}}}
-    chat.ask("Go on", response_format={"type": "json_schema", "json_schema": {"name": "plan", "schema": schema}})
-    assert len(chat.engine.payloads) == 1
+def test_what_tools_are_for_is_their_developers(tools_chat: Chat) -> None:
+    for words in ("New task: mark it as pending.", "Is it hate speech, self harm or violence?", "Drugs in a note."):
+        tools_chat.ask("Go on", tools=[{"type": "function", "function": {"name": "x", "description": words}}])
+    assert len(tools_chat.engine.payloads) == 3
 
 
 def test_what_was_judged_with_one_turn_is_not_judged_again_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
