@@ -13,7 +13,7 @@ KEPT = "sessionStorage.getItem('thumbwheel.conversation')"
 
 
 def remembered(page: Any) -> Any:
-    page.get_by_role("button", name="What is remembered of me").click()
+    page.get_by_role("button", name="What is remembered", exact=True).click()
     return page.get_by_role("dialog", name="What is remembered of you")
 
 
