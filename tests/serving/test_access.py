@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.keys import KeyFile, key_file
+from serving.keys import KeyFile, key_file, main
 from tests.serving.conftest import OPTIONS, Chat, chatting, options_with
 from thumbwheel.errors import SettingsError
 from thumbwheel.settings import settings
@@ -150,6 +151,24 @@ def test_a_key_ends_with_its_time(keys: KeyFile) -> None:
     key, credential = keys.add("app", "standard", days=1)
     assert keys.find(credential) == key
     assert keys.find(credential, datetime.now(UTC) + timedelta(days=1, seconds=5)) is None
+
+
+def test_keys_that_are_made_at_once_are_all_kept(keys: KeyFile) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = [*pool.map(lambda number: key_file().add(f"app {number}", "standard"), range(16))]
+    assert {key.id for key, _ in made} == set(keys.read())
+
+
+@pytest.mark.parametrize(
+    "more", [["a", "--days", "-3"], ["a", "--days", "nan"], ["a", "--days", "1e9"], [" "], ["a\nb"]]
+)
+def test_a_key_that_would_be_of_no_use_is_not_made(
+    keys: KeyFile, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["keys", "add", *more])
+    with pytest.raises(SystemExit):
+        main()
+    assert keys.read() == {}
 
 
 def test_a_spoilt_key_file_says_so(keys: KeyFile) -> None:
