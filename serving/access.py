@@ -17,6 +17,7 @@ from serving import metrics
 from serving.keys import PREFIX, KeyFile
 from serving.openai_api import ApiError
 from serving.options import AccessOptions, JwtOptions
+from thumbwheel.errors import SettingsError
 from thumbwheel.knowledge import tenant_name
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,13 @@ class Access:
         raise refused("missing", "an API key or a token is needed: send it as 'Authorization: Bearer …'")
 
     def _by_key(self, credential: str) -> Caller:
-        key = self._keys.find(credential)
+        try:
+            key = self._keys.find(credential)
+        except (SettingsError, OSError) as error:
+            metrics.DEGRADED.labels("keys").set(1)
+            logger.error("no key can be checked: %s", error)
+            raise ApiError(503, "keys cannot be checked right now", "auth_unavailable", retry_seconds=5) from None
+        metrics.DEGRADED.labels("keys").set(0)
         if key is None:
             raise refused("key", "the API key is not valid here, or is no longer")
         return Caller(f"key:{key.id}", key.tier, key.tenant)

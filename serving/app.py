@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 WEB = Path(__file__).resolve().parent / "web"
 PAGE = (
     "index.html", "chat.css", "icon.svg", "chat.js",
-    "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js",
+    "api.js", "access.js", "feedback.js", "markdown.js", "citations.js", "spans.js", "remembered.js",
 )  # fmt: skip
 REVIEW = ("review.html", "review.css", "review.js")
 ADDRESSES = {"index.html": "/", "review.html": "/review"}
@@ -187,7 +187,8 @@ async def feedback(request: Request) -> Response:
     body = parse(FeedbackRequest, await read_body(request))
     guest = parts.entry.named(guest, body.user)
     shared = parts.options.retrieval.shared_tenants
-    item = await anyio.to_thread.run_sync(feedback_event, body, parts.history, guest, shared)
+    once = request.headers.get("Idempotency-Key")
+    item = await anyio.to_thread.run_sync(feedback_event, body, parts.history, guest, shared, once)
     try:
         await anyio.to_thread.run_sync(parts.sink.append, item)
     except OSError as error:

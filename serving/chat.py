@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import bentoml
 
+from serving import metrics
 from serving.app import Parts, create_app
 from serving.arms.assembly import make_arm
 from serving.breaker import Breaker
@@ -48,7 +49,7 @@ def embedded_parts() -> Parts:
         entry=make_entry(options, key),
         memory=make_memory(options, release, history, upstream, state, lambda: load_tokens(bundle_folder(release))),
         cache=make_cache(options),
-        on_stop=start_relay(outbox).stop,
+        on_stop=start_relay(outbox, metrics.DEGRADED.labels("broker").set).stop,
         retrieval=make_retrieval(options, release, upstream),
         desk=make_desk(options, state, outbox, key),
         tracing=make_tracing(release.model),

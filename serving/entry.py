@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import uuid
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from thumbwheel.settings import settings
 
 SESSION = "thumbwheel_session"
 SESSION_SECONDS = 365 * 24 * 3600
+DRAWN = re.compile(r"[\w-]{32}", re.ASCII)
+"""What our cookies hold. Any other is not believed: a session that a client made up, others may make up as well."""
 OWN = "own-"
 """What the id of a conversation begins with that somebody with credentials began; any other is `c-`."""
 
@@ -86,9 +89,10 @@ class Entry:
         caller = await self._access.caller(request.headers.get("Authorization"))
         if caller.subject is not None:
             return Guest(caller, self._hash(caller.subject))
-        known = request.cookies.get(SESSION)
-        session = known or secrets.token_urlsafe(24)
-        new, came = None if known else session, request.headers.get("X-Forwarded-Proto")
+        known = request.cookies.get(SESSION, "")
+        is_ours = DRAWN.fullmatch(known) is not None
+        session = known if is_ours else secrets.token_urlsafe(24)
+        new, came = None if is_ours else session, request.headers.get("X-Forwarded-Proto")
         by_https = is_https(request.url.scheme, came, self._proxies)
         return Guest(caller, self._hash(f"session:{session}"), new, is_https=by_https)
 

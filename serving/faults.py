@@ -26,6 +26,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _gone_away)
     app.add_exception_handler(StoreError, _store_away)
     app.add_exception_handler(sqlite3.Error, _store_away)
+    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(Exception, _fault)
 
 
@@ -47,7 +48,9 @@ def _api_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    refusal = ApiError(error.status_code, str(error.detail), NAMES.get(error.status_code, "http_error"))
+    told = f"there is no {request.method} {request.url.path} here; answers are given at POST /v1/chat/completions"
+    message = told if error.status_code in NAMES else str(error.detail)
+    refusal = ApiError(error.status_code, message, NAMES.get(error.status_code, "http_error"))
     return JSONResponse(refusal.body(), error.status_code, error.headers)
 
 
@@ -62,6 +65,12 @@ def _store_away(request: Request, error: Exception) -> Response:
     logger.warning("a store is away: %s", error)
     message = "this cannot be looked up right now; try again"
     return _refused(request, ApiError(503, message, "store_unavailable", retry_seconds=5))
+
+
+def _too_deep(request: Request, error: Exception) -> Response:
+    """Refuse what is nested so deeply that it cannot be walked: nothing but a request's own JSON is."""
+    logger.warning("a request is nested too deeply")
+    return _refused(request, ApiError(400, "the body is nested too deeply", "invalid_value"))
 
 
 def _fault(request: Request, error: Exception) -> Response:

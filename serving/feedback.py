@@ -14,6 +14,9 @@ from serving.openai_api import ApiError, FeedbackRequest
 from serving.retrieval.sources import tenants_of
 from serving.tools.request import uses_tools
 
+NAMESPACE = uuid.UUID("6c1f7a52-8a55-4c7e-9a2d-0f5c6f0f8b1e")
+"""Of the ids of events that are sent with a key of their own, so that one sent twice is one."""
+
 
 class Sink(Protocol):
     """Where events go; an append that returns is durable."""
@@ -22,9 +25,11 @@ class Sink(Protocol):
 
 
 def feedback_event(
-    request: FeedbackRequest, history: History, guest: Guest, shared_tenants: Sequence[str]
+    request: FeedbackRequest, history: History, guest: Guest, shared_tenants: Sequence[str], once: str | None = None
 ) -> dict[str, Any]:
     """Return the event, a row of `records.FEEDBACK`, for what a user said of a reply.
+
+    What a user sends of a reply with the same key `once` is the same event, however often it is sent.
 
     Two kinds of reply are never learnt from, whatever their user consents to: one that a tenant's own documents led to,
     for what the model learns, everybody can ask it; and one that the guardrails ended, for the model did not write the
@@ -50,7 +55,14 @@ def feedback_event(
         raise ApiError(400, "correction: is the reply itself", "invalid_value", "correction")
     is_private = not tenants_of(reply.retrieved) <= set(shared_tenants)
     is_learnt = request.consent and not is_private and reply.finish != FILTERED
-    return _event(request, reply, guest.user, is_learnt)
+    return _event(request, reply, guest.user, is_learnt) | {"event_id": event_id(guest.user, reply, once)}
+
+
+def event_id(user: str, reply: Reply, once: str | None) -> str:
+    """Return the id of an event: drawn, or made of who sends it, of which reply and by what key."""
+    if once is None:
+        return str(uuid.uuid4())
+    return str(uuid.uuid5(NAMESPACE, f"{user}\n{reply.message_id}\n{once}"))
 
 
 def kind_of(request: FeedbackRequest, reply: Reply) -> str:
@@ -62,7 +74,6 @@ def kind_of(request: FeedbackRequest, reply: Reply) -> str:
 
 def _event(request: FeedbackRequest, reply: Reply, user: str, consent: bool) -> dict[str, Any]:
     return {
-        "event_id": str(uuid.uuid4()),
         "conversation_id": reply.conversation_id,
         "message_id": reply.message_id,
         "user": user,

@@ -6,11 +6,14 @@ python -m serving.keys add NAME --tier standard
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from thumbwheel.knowledge import TENANT, tenant_name
 from thumbwheel.settings import settings
 
 PREFIX = "tw-"
+MOST_DAYS = 36_500
 
 
 class Key(BaseModel):
@@ -82,7 +86,8 @@ class KeyFile:
             expires_at=None if days is None else now + timedelta(days=days),
             tenant=tenant,
         )
-        self._write({**self.read(), key.id: key})
+        with self._alone():
+            self._write({**self.read(), key.id: key})
         return key, f"{PREFIX}{key.id}-{secret}"
 
     def revoke(self, name: str) -> Key:
@@ -91,12 +96,21 @@ class KeyFile:
         Raises:
             SettingsError: there is no such key.
         """
-        keys = dict(self.read())
-        if name not in keys:
-            raise SettingsError(f"there is no key '{name}'; it is one of: {', '.join(keys) or 'none'}.")
-        revoked = keys.pop(name)
-        self._write(keys)
+        with self._alone():
+            keys = dict(self.read())
+            if name not in keys:
+                raise SettingsError(f"there is no key '{name}'; it is one of: {', '.join(keys) or 'none'}.")
+            revoked = keys.pop(name)
+            self._write(keys)
         return revoked
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time change the file, or one's key would be lost in another's."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_name(f"{self._path.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _load(self) -> dict[str, Key]:
         try:
@@ -105,7 +119,6 @@ class KeyFile:
             raise SettingsError(f"{self._path} is not a file of API keys ({error}); move it away.") from None
 
     def _write(self, keys: dict[str, Key]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
         rows = [key.model_dump(mode="json") for key in keys.values()]
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -131,20 +144,36 @@ def main() -> None:
         print(f"Revoked the key of {keys.revoke(wish.id).name}.")
     else:
         for key in keys.read().values():
-            print(f"{key.id}  {key.tier:10}  {key.name}  {_until(key)}")
+            print("  ".join([key.id, f"{key.tier:10}", key.name, _until(key), *filter(None, [key.tenant])]))
 
 
 def _arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m serving.keys", description="API keys of the chat service.")
     actions = parser.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="make a key")
-    add.add_argument("name", help="whom or what it is for")
+    add.add_argument("name", type=_line, help="whom or what it is for")
     add.add_argument("--tier", default="standard", choices=sorted(load_options().limits.tiers))
-    add.add_argument("--days", type=float, help="how long it is good for; for ever unless given")
+    add.add_argument("--days", type=_ahead, help="how long it is good for; for ever unless given")
     add.add_argument("--tenant", type=tenant_name, help="whose documents it is answered from beside the shared ones")
     actions.add_parser("list", help="show all keys")
     actions.add_parser("revoke", help="end a key").add_argument("id")
     return parser.parse_args()
+
+
+def _line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise argparse.ArgumentTypeError("a name is one line that says something")
+    return value.strip()
+
+
+def _ahead(value: str) -> float:
+    try:
+        days = float(value)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"'{value}' is no number of days between 0 and {MOST_DAYS:,}")
+    return days
 
 
 def _until(key: Key) -> str:

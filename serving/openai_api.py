@@ -17,6 +17,11 @@ MAX_BODY = 1_000_000
 """Bytes of a request; a longer one is refused unread."""
 MAX_MESSAGES = 200
 MAX_STOPS, MAX_STOP = 4, 1000
+NOT_OFFERED = (
+    "audio", "function_call", "functions", "logit_bias", "prediction", "prompt_cache_retention", "reasoning_effort",
+    "verbosity", "web_search_options",
+)  # fmt: skip
+"""What OpenAI's API has beside what is offered here; clients send it without a value, which changes nothing."""
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 """OpenAI's names for errors that are not the request's own."""
 
@@ -86,6 +91,21 @@ class ChatRequest(Request):
     service_tier: Literal["auto", "default"] | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
+    audio: None = None
+    function_call: None = None
+    functions: None = None
+    logit_bias: None = None
+    prediction: None = None
+    prompt_cache_retention: None = None
+    reasoning_effort: None = None
+    verbosity: None = None
+    web_search_options: None = None
+
+    @field_validator(*NOT_OFFERED, mode="before")
+    @classmethod
+    def _says_nothing(cls, value: Any) -> None:
+        if value:
+            raise ValueError("is not offered; leave it out")
 
     @field_validator("stop")
     @classmethod

@@ -59,8 +59,15 @@ class AdmissionOptions(Params):
     answers: Count
     waiting: Annotated[int, Field(ge=0)]
     wait_seconds: Seconds
-    answer_seconds: Seconds
+    answer_seconds: Annotated[float, Field(gt=0, lt=300)]
+    """BentoML ends by itself what takes 300 s, without a word."""
     retry_seconds: Seconds
+
+    @model_validator(mode="after")
+    def _waits_within_an_answer(self) -> AdmissionOptions:
+        if self.wait_seconds > self.answer_seconds:
+            raise ValueError("wait_seconds is more than answer_seconds, which begin with the wait")
+        return self
 
 
 class BreakerOptions(Params):
@@ -167,6 +174,12 @@ class RetrievalOptions(Params):
     rewrite_seconds: Seconds
     rerank: bool
     seconds: Seconds
+
+    @model_validator(mode="after")
+    def _has_enough_to_choose_from(self) -> RetrievalOptions:
+        if self.chunks > self.candidates:
+            raise ValueError("chunks is more than candidates, from which they are taken")
+        return self
 
 
 class ReviewOptions(Params):

@@ -29,7 +29,7 @@ from serving.release import Release
 from serving.retrieval.pipeline import Retrieval
 from serving.retrieval.sources import context_room, room_in, tenants_of
 from serving.tolerance import tolerated
-from serving.tools.request import Offered, offered_of, prompt_of, uses_tools
+from serving.tools.request import Offered, defined_by, offered_of, prompt_of, uses_tools
 from serving.trace import note, span
 from serving.upstream import Piece
 from serving.vitals import tally
@@ -203,7 +203,7 @@ class Orchestrator:
     ) -> tuple[Context, Verdict | None]:
         """Return what goes to the engine, as the guard let it pass, or the verdict by which nothing goes there."""
         prompt, own = prompt_of(request)
-        seen = await self._judged(prompt, own)
+        seen = await self._judged(prompt, own, defined_by(request))
         asked = Asked(
             conversation=await self._conversation(request, guest),
             is_new=request.conversation_id is None,
@@ -215,9 +215,9 @@ class Orchestrator:
         )
         return _plain(asked) if seen.verdict else await self._remembered(asked), seen.verdict
 
-    async def _judged(self, prompt: Messages, own: str = "") -> Judged:
+    async def _judged(self, prompt: Messages, own: str = "", defined: str = "") -> Judged:
         with span("guard") as traced:
-            seen = await self.guard.request(prompt, own)
+            seen = await self.guard.request(prompt, own, defined)
             traced.set_attributes({"guard.redacted": len(seen.redacted), "guard.refused": seen.verdict is not None})
         return seen
 

@@ -29,11 +29,11 @@ def add_routes(app: FastAPI) -> None:
 
 
 async def profile(request: Request, user: str | None = None) -> Response:
-    """Return what is known of who asks."""
+    """Return what is known of who asks, and the hash by which they are known, for whoever is to forget them."""
     parts: Parts = request.app.state.parts
     guest = await _themselves(request, user)
     known = parts.memory.profiles.of(guest.user)
-    return guest.mark(JSONResponse({"object": "profile", **vars(known)}))
+    return guest.mark(JSONResponse({"object": "profile", "user": guest.user, **vars(known)}))
 
 
 async def forget_profile(request: Request, user: str | None = None) -> Response:

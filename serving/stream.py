@@ -20,11 +20,15 @@ from serving.upstream import Piece
 logger = logging.getLogger(__name__)
 
 
+UNHELD = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""What keeps caches and nginx from holding a stream back until it is whole."""
+
+
 class EventStream(StreamingResponse):
     """Server-sent events whose source is closed, and so cancelled in the engine, as soon as the client is gone."""
 
     def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(source, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        super().__init__(source, media_type="text/event-stream", headers=UNHELD)
         self.source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

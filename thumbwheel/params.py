@@ -47,14 +47,25 @@ def read_params(path: Path) -> dict[str, Any]:
         ParamsError: the file is missing, is no YAML, or is no mapping.
     """
     try:
-        sections = yaml.safe_load(path.read_text())
+        sections = yaml.load(path.read_text(), _Once)
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; restore it from git.") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path.name} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path.name} is not valid YAML in UTF-8: {error}") from None
     if not isinstance(sections, dict):
         raise ParamsError(f"{path.name} must map stage names to their parameters.")
     return sections
+
+
+class _Once(yaml.SafeLoader):
+    """Reads YAML in which no key stands twice: of two, YAML takes the last, whichever of them is seen and edited."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key, _ in node.value if names.count(key.value) > 1]:
+            message = f"the key '{twice[-1].value}' stands here for the second time"
+            raise yaml.constructor.ConstructorError(None, None, message, twice[-1].start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _explain(stage: str, item: Any, kind: type[Params]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,15 @@ STOP_SECONDS = 5.0
 
 
 class Relay:
-    """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none."""
+    """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none.
 
-    def __init__(self, outbox: Outbox, servers: str | None, topic: str) -> None:
-        self._outbox, self._servers, self._topic = outbox, servers, topic
+    `tell` hears after every batch whether events wait for a broker that does not take them.
+    """
+
+    def __init__(
+        self, outbox: Outbox, servers: str | None, topic: str, tell: Callable[[bool], None] = lambda is_away: None
+    ) -> None:
+        self._outbox, self._servers, self._topic, self._tell = outbox, servers, topic, tell
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox-relay", daemon=True)
         if servers:
@@ -49,6 +54,7 @@ class Relay:
                     if alone:
                         self._relay_until_trouble()
             except Exception as error:  # the chat goes on without a broker, and the relay tries again
+                self._tell(True)
                 log.warning("feedback stays in the outbox for now: %s", error)
             self._stopping.wait(PAUSE_SECONDS)
 
@@ -59,7 +65,9 @@ class Relay:
             batch = self._outbox.unsent()
             delivered = deliver(producer, self._topic, batch, self._stopping)
             self._outbox.mark_sent(delivered)
-            if len(delivered) < len(batch):
+            is_away = len(delivered) < len(batch)
+            self._tell(is_away and not self._stopping.is_set())
+            if is_away:
                 producer.purge()
                 if not self._stopping.is_set():
                     log.warning("the broker confirmed %d of %d events; trying again", len(delivered), len(batch))
@@ -67,9 +75,9 @@ class Relay:
             self._stopping.wait(PAUSE_SECONDS)
 
 
-def start_relay(outbox: Outbox) -> Relay:
+def start_relay(outbox: Outbox, tell: Callable[[bool], None]) -> Relay:
     """Start the relay of this process; it does nothing where `THUMBWHEEL_KAFKA_SERVERS` is not set."""
-    return Relay(outbox, settings().kafka_servers, settings().kafka_topic)
+    return Relay(outbox, settings().kafka_servers, settings().kafka_topic, tell)
 
 
 def new_producer(servers: str) -> Producer:

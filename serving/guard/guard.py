@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -19,11 +20,13 @@ from serving.guard.screen import Screen
 from serving.guard.spotlight import Spotlight
 from serving.guard.verdict import Verdict
 from serving.history import Call, Message, Messages, asked_at
-from serving.tools.arguments import canonical, still_json, text_of
+from serving.tools.arguments import canonical, readings, still_json, text_of
 from serving.tools.results import bare, marked
 
 MANY = 4000
 """Characters from which a conversation is judged in a thread, so that other answers go on meanwhile."""
+KNOWN = 20_000
+"""Texts whose verdicts are kept, 3 MB of them."""
 JOINED = 2000
 """Characters of a user's messages right before another that are judged together with it."""
 
@@ -46,14 +49,20 @@ class Guard:
         self.personal = Personal(options.personal)
         self.screen = Screen(options.stream, self.personal) if options.stream else None
         self.spotlight = Spotlight(options.documents)
+        self._known: dict[bytes, str | None] = {}
+        """What was found of texts, by their digests: a conversation comes again with each of its turns."""
         self.endpoint = Endpoint(options.endpoint) if options.endpoint else None
         self.judged([{"role": "user", "content": "Hello"}])  # so that no user waits for rules to be compiled
 
-    async def request(self, messages: Messages, system: str = "") -> Request:
-        """Judge a conversation by all that is configured; `system` is what the client set before it, if anything."""
+    async def request(self, messages: Messages, system: str = "", defined: str = "") -> Request:
+        """Judge a conversation by all that is configured.
+
+        `system` is what the client set before it, if anything, and `defined` what else of the client's the model reads
+        or is held to: definitions of tools and the form of the answer.
+        """
         started = time.perf_counter()
-        many = sum(len(text_of(message)) for message in messages) + len(system) > MANY
-        work = (messages, system)
+        many = sum(len(text_of(message)) for message in messages) + len(system) + len(defined) > MANY
+        work = (messages, system, defined)
         judged = await anyio.to_thread.run_sync(self.judged, *work) if many else self.judged(*work)
         if judged.verdict is None and self.endpoint and self.endpoint.options.input:
             rule = await self.endpoint.rule(judged.messages)
@@ -63,7 +72,7 @@ class Guard:
             metrics.GUARD.labels(verdict.layer, verdict.rule, verdict.action).inc()
         return judged
 
-    def judged(self, messages: Messages, system: str = "") -> Request:
+    def judged(self, messages: Messages, system: str = "", defined: str = "") -> Request:
         """Return a verdict on the last turn and the conversation without personal data and refused earlier turns.
 
         What is refused is kept as it was asked, but for personal data. What tools answered is judged as a document is,
@@ -72,8 +81,9 @@ class Guard:
         """
         place = max(0, asked_at(messages))
         before, turn = self._without_refused(messages[:place]), messages[place:]
-        rule = self.input_rule(as_one(before, turn[0])) if turn[0]["role"] == "user" else None
-        rule = rule or (self.input_rule(system) if system.strip() else None) or self._personal_rule(turn, system)
+        rule = self._input_rule(as_one(before, turn[0])) if turn[0]["role"] == "user" else None
+        rule = rule or self._input_rule(system) or self._defined_rule(defined)
+        rule = rule or next(filter(None, map(self._forged_rule, turn)), None) or self._personal_rule(turn, system)
         if rule is not None:
             return replace(self._redacted(messages, system), verdict=Verdict("input", rule), redacted=())
         return self._redacted([*map(self._as_data, [*before, *turn])], system)
@@ -101,6 +111,38 @@ class Guard:
         thresholds = options.classifier.model_dump() if options.classifier else {}
         return broken_rule(text, "request", options.patterns, thresholds)
 
+    def _input_rule(self, text: str) -> str | None:
+        """Return what `input_rule` says of a text; it is asked once, however often a conversation is sent again."""
+        return self._known_rule(b"input", text, self.input_rule) if text.strip() else None
+
+    def _defined_rule(self, text: str) -> str | None:
+        """Return the rule that definitions break by forging what is said; what tools are for is their developer's."""
+        is_judged = text and self.options.input is not None and self.options.input.patterns
+        return broken_rule(text, "reply", True, {}) if is_judged else None
+
+    def _forged_rule(self, message: Message) -> str | None:
+        """Return the rule by which a message that is said to be ours would not have left, None for any other."""
+        if message["role"] != "assistant" or self.options.output is None:
+            return None
+        return self._known_rule(b"said", text_of(message), self._said_rule)
+
+    def _said_rule(self, text: str) -> str | None:
+        output = self.options.output
+        assert output is not None
+        thresholds = output.classifier.model_dump() if output.classifier else {}
+        found = (broken_rule(reading, "reply", output.patterns, thresholds) for reading in readings(text))
+        return next(filter(None, found), None)
+
+    def _known_rule(self, kind: bytes, text: str, judge: Callable[[str], str | None]) -> str | None:
+        told = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=kind).digest()
+        if told in self._known:
+            return self._known.get(told)
+        rule = judge(text)
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[told] = rule
+        return rule
+
     def _personal_rule(self, turn: Messages, system: str) -> str | None:
         """Return the rule of the first personal data in what is new, where such data is to be refused."""
         if self.options.personal.input != "refuse":
@@ -109,12 +151,18 @@ class Guard:
         return next((f"pii_{found.kind}" for text in texts for found in self.personal.find(text)), None)
 
     def _without_refused(self, messages: Messages) -> Messages:
-        """Leave out earlier turns that were refused, with what followed, so that a conversation can go on after one."""
+        """Leave out earlier turns that were refused, with what followed, so that a conversation can go on after one.
+
+        So is a turn whose answer would not have left: it is none of ours, whatever the client says.
+        """
         kept: Messages = []
-        refused = False
+        refused, begun = False, 0
         for message in messages:
             if message["role"] == "user":
-                refused = self.input_rule(as_one(kept, message)) is not None
+                refused, begun = self._input_rule(as_one(kept, message)) is not None, len(kept)
+            elif not refused and self._forged_rule(message):
+                refused = True
+                del kept[begun:]
             if not refused:
                 kept.append(message)
         return kept

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 TOP = (
     "com|net|org|info|biz|io|ai|app|dev|co|me|xyz|top|online|site|shop|club|link|click"
-    "|ru|cn|tk|ml|ga|gq|cf|de|uk|eu|fr|nl|us|ca|in"
+    "|ru|cn|tk|ml|ga|gq|cf|de|uk|eu|fr|nl|us|ca|in|(?:com|net|org|co|gov|edu)[.][a-z]{2}"
 )
 LINK = re.compile(
     r"(?<![a-z])(?:https?|ftp|file|wss?):[/\\]{1,3}[^\s<>\"'`|)\]}]+"
@@ -27,13 +27,13 @@ MEMBER = re.compile(rf"(?:(?:{RECEIVERS})\.)?[^\W\d]\w*\.(?:{WORDS})")
 GLUED = re.compile(r"[^\W\d_]+\.(?:In|De)")
 """Two sentences with no blank between them, where the second begins with a word that is an ending, too."""
 TRAILING = ".,;:!?*_~"
-DRAWN = re.compile(r"[\u2024\u3002\uff0e\uff61]")
-"""Dots of other scripts, which browsers read as a dot."""
+DRAWN = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | dict.fromkeys((0x2024, 0x3002, 0xFF61), ".")
+"""Letters and signs of full width, and dots of other scripts, as browsers read them."""
 
 
 def links(text: str, hosts: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """Yield start and end of every link whose host is neither one of `hosts` nor below one."""
-    for match in LINK.finditer(DRAWN.sub(".", text)):
+    for match in LINK.finditer(text.translate(DRAWN)):
         link = match.group().rstrip(TRAILING)
         start, end = match.start(), match.start() + len(link)
         if not is_allowed(link, hosts) and not is_word(link, text[start - 1 : start], text[end : end + 1]):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from serving.models.options import Address
+from thumbwheel.moderation.normalise import fold
 from thumbwheel.params import Params
 from thumbwheel.pii.kinds import PatternKind
 
@@ -15,9 +18,31 @@ Treatment = Literal["refuse", "redact", "allow"]
 """What becomes of personal data: the request or answer is refused, a placeholder takes its place, or it passes."""
 
 
+def known_region(value: str) -> str:
+    """Return a country's code.
+
+    Raises:
+        ValueError: telephone numbers of no such country are known.
+    """
+    if value not in SUPPORTED_REGIONS:
+        raise ValueError(f"telephone numbers of '{value}' are not known; use two capitals of ISO 3166")
+    return value
+
+
+def seen(value: str) -> str:
+    """Return a sequence.
+
+    Raises:
+        ValueError: nothing of it can be seen, so it would never be found.
+    """
+    if not fold(value):
+        raise ValueError("nothing of it can be seen")
+    return value
+
+
 class PersonalOptions(Params):
     kinds: tuple[PatternKind, ...]
-    regions: tuple[str, ...]
+    regions: tuple[Annotated[str, AfterValidator(known_region)], ...]
     """Countries, ISO 3166, whose telephone numbers are known without a country code."""
     allow: tuple[str, ...]
     """Regular expressions of whole values that pass."""
@@ -55,10 +80,11 @@ class InputOptions(Params):
 
 
 class StreamOptions(Params):
-    forbidden: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...]
+    forbidden: tuple[Annotated[str, Field(min_length=3, max_length=200), AfterValidator(seen)], ...]
     """Sequences that never leave, however written: case, width, accents and invisible characters are ignored."""
-    hosts: tuple[str, ...] | None
-    """Hosts that links may point to, their subdomains included; null lets every link pass."""
+    hosts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")], ...] | None
+    """Hosts that links may point to, in small letters and nothing but the host, their subdomains included; null lets
+    every link pass."""
     hold_characters: Annotated[int, Field(ge=256, le=8192)]
     """The longest tail that is held back."""
 
@@ -72,11 +98,17 @@ class OutputOptions(Params):
     """So much of a reply's first sentence leaves, once judged, before it has ended, and is judged again with the rest.
     With null no word leaves before its sentence has ended."""
 
+    @model_validator(mode="after")
+    def _begins_within_a_sentence(self) -> OutputOptions:
+        if (self.first_characters or 0) > self.sentence_characters:
+            raise ValueError("first_characters is more than sentence_characters")
+        return self
+
 
 class EndpointOptions(Params):
     """A moderation model behind any OpenAI-compatible chat API, answering `safe`, or `unsafe` and its categories."""
 
-    url: str
+    url: Address
     model: str
     input: bool
     output: Literal["sentence", "whole", "off"]

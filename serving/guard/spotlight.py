@@ -17,6 +17,10 @@ CONTROL = re.compile(
     re.IGNORECASE,
 )
 """Marks that a chat template or tokenizer could take for the end of a message."""
+NESTED = 8
+"""Marks within marks that are taken out one from around the other; nobody nests more of them but to get through."""
+OPENINGS = str.maketrans({"<": "‹", "[": "("})
+"""What every mark opens with, and what is drawn like it and opens none."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 PIECE = re.compile(r".+?(?:[.!?…][)\]\"'”’]*(?=\s)|\n|\Z)\s*", re.DOTALL)
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -60,6 +64,8 @@ class Spotlight:
 def escaped(document: str) -> str:
     """Return a document without invisible characters and what a chat template could take for its own marks."""
     text = CONTROLS.sub("", UNSEEN.sub("", document))
-    while (bare := CONTROL.sub("", text)) != text:
+    for _ in range(NESTED):
+        if (bare := CONTROL.sub("", text)) == text:
+            return text
         text = bare  # what is left may make a new mark: <|im_<|x|>start|>
-    return text
+    return text.translate(OPENINGS)  # not pass after pass for as long as a sender likes

@@ -16,6 +16,10 @@ Rank = Literal[8, 16, 32, 64, 128, 256]
 """Ranks that vLLM lays its adapter slots out for."""
 
 
+Address = Annotated[str, Field(pattern=r"^https?://[^/]+(/.*[^/])?$")]
+"""Of an API on the web, without a slash at its end."""
+
+
 class NgramOptions(Params):
     """Guess `tokens` ahead: what followed the last `shortest` to `longest` tokens where they stood before."""
 
@@ -79,7 +83,7 @@ class FallbackOptions(Params):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
-    url: Annotated[str, Field(pattern=r"^https?://[^/]+(/.*[^/])?$")]
+    url: Address
     model: Annotated[str, Field(min_length=1)]
     key: str | None
     takes: Annotated[list[Case], Field(min_length=1)]

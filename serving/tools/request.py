@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from serving.history import Call, Message, Messages
@@ -59,6 +59,25 @@ def prompt_of(request: ChatRequest) -> tuple[Messages, str]:
     if request.messages[-1].role not in ("user", "tool"):
         raise _bad("messages", "messages: the last message must be the user's, or a tool's")
     return prompt, "\n\n".join(own)
+
+
+def defined_by(request: ChatRequest) -> str:
+    """Return what a request defines in words: names and descriptions of its tools, and of the answer's form."""
+    form = request.response_format and request.response_format.json_schema
+    defined = [*(tool.function.model_dump() for tool in request.tools or ()), *([form.model_dump()] if form else ())]
+    return "\n".join(_words(defined))
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield all text in a value, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, held in value.items():
+            yield from (name, *_words(held))
+    elif isinstance(value, list):
+        for held in value:
+            yield from _words(held)
 
 
 def message_of(sent: SentMessage) -> Message:

@@ -2,7 +2,12 @@
 
 import { credentials } from "./access.js";
 
-export class ApiError extends Error {}
+export class ApiError extends Error {
+  constructor(message, code = null) {
+    super(message);
+    this.code = code;
+  }
+}
 export class KeyError extends ApiError {}
 
 const OFFLINE = "The service can't be reached. Check your connection and try again.";
@@ -30,6 +35,8 @@ export const sendFeedback = (body) => post("/v1/feedback", body);
 
 export const checkKey = (headers) => call("/v1/models", { headers });
 
+export const erase = (path) => call(path, { method: "DELETE", headers: credentials() });
+
 export async function getJson(path) {
   return (await call(path, { headers: credentials() })).json();
 }
@@ -46,12 +53,9 @@ async function call(path, options) {
   });
   if (response.ok) return response;
   if (response.status === 401 && !options.headers.Authorization) throw new KeyError("This assistant asks for a key.");
-  throw new (response.status === 401 ? KeyError : ApiError)(await explained(response));
-}
-
-async function explained(response) {
-  const value = await response.json().catch(() => ({}));
-  return sentence(value.error?.message ?? `The service answered with status ${response.status}.`);
+  const { message, code } = (await response.json().catch(() => ({}))).error ?? {};
+  const Kind = response.status === 401 ? KeyError : ApiError;
+  throw new Kind(sentence(message ?? `The service answered with status ${response.status}.`), code);
 }
 
 export function sentence(message) {

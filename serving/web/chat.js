@@ -5,6 +5,7 @@ import { ApiError, KeyError, ask, checkKey, getJson } from "./api.js";
 import { showSources } from "./citations.js";
 import { letRate, markSpan } from "./feedback.js";
 import { render } from "./markdown.js";
+import { letForget } from "./remembered.js";
 import { letMark } from "./spans.js";
 
 const ICONS = {
@@ -16,6 +17,9 @@ const ICONS = {
   again: "M20 11a8 8 0 1 0-2.300 6.700M20 5v6h-6",
 };
 const KEPT = "thumbwheel.conversation";
+const ASKED = "thumbwheel.asked"; // what was asked and not begun to be answered, for a page that is loaded again
+const GONE = ["conversation_not_found", "message_not_found"];
+const MOST = { messages: 100, characters: 150_000 }; // sent of a conversation: the service takes no more than twice that
 const NEAR = 60; // pixels from the end, within which a reader follows the answer
 const CONSENT = "thumbwheel.consent";
 
@@ -30,6 +34,7 @@ let locked = null; // the view of the question that waits for a key
 
 function send(text) {
   $("suggestions").hidden = true;
+  sessionStorage.setItem(ASKED, text);
   addUser(text);
   answer(addReply());
 }
@@ -45,12 +50,13 @@ async function answer(turn, replaced = null) {
   try {
     const finish = await ask(replaced ? { regenerate: replaced, messages: [] } : { messages: spoken(turn), conversation_id: conversation },
       running.signal,
-      (ids) => { turn.id = ids.message; keep(turn.conversation = ids.conversation); },
+      (ids) => { turn.id = ids.message; keep(turn.conversation = ids.conversation); sessionStorage.removeItem(ASKED); },
       (piece) => { text += piece; follow(show); },
       (sources) => follow(() => showSources(view, sources)));
     markFiltered(view, finish);
   } catch (error) {
     if (error instanceof KeyError) lock(turn, error.message);
+    else if (GONE.includes(error.code)) problem(view, "This conversation was erased.", () => { leave(); disown(); answer(turn); });
     else if (error.name !== "AbortError") problem(view, error instanceof ApiError ? error.message : "Something broke on this page.", () => answer(turn, replaced));
     else if (!text) view.querySelector(".text").textContent = "Stopped.";
     if (!(error instanceof ApiError) && error.name !== "AbortError") console.error(error);
@@ -72,11 +78,16 @@ function onKey() {
   const view = locked;
   if (!view) return startAnew();
   leave();
+  disown();
+  view.querySelector(".retry").click();
+}
+
+// What is on the page stays, and goes on as a conversation of its own: nothing of it can be rated or answered again.
+function disown() {
   for (const turn of turns) {
     turn.id = null;
     turn.view.querySelector(".actions")?.setAttribute("hidden", "");
   }
-  view.querySelector(".retry").click();
 }
 
 function leave() {
@@ -89,8 +100,10 @@ function markFiltered(view, finish) {
 }
 
 function spoken(turn) {
-  const before = turns.slice(0, turns.indexOf(turn));
-  return before.filter((t) => t.content).map(({ role, content }) => ({ role, content }));
+  let room = MOST.characters;
+  const before = turns.slice(0, turns.indexOf(turn)).filter((t) => t.content).slice(-MOST.messages);
+  const first = before.findLastIndex((t, index) => (room -= t.content.length) < 0 && index < before.length - 1) + 1;
+  return before.slice(first).map(({ role, content }) => ({ role, content }));
 }
 
 function keep(id) {
@@ -111,7 +124,7 @@ function answerAgain(turn) {
 // --- the page -------------------------------------------------------------------------------------------------------
 
 function addUser(content) {
-  const view = Object.assign(document.createElement("p"), { className: "mine", textContent: content });
+  const view = Object.assign(document.createElement("article"), { className: "mine", textContent: content, ariaLabel: "You" });
   turns.push({ role: "user", content, view });
   $("log").append(view);
 }
@@ -153,10 +166,13 @@ function problem(view, message, retry) {
 }
 
 function setBusy(view, busy) {
+  const was = document.activeElement;
   view.classList.toggle("busy", busy);
   $("log").setAttribute("aria-busy", busy);
   $("send").hidden = busy;
   $("stop").hidden = !busy;
+  if (busy && (was === $("send") || view.contains(was))) $("stop").focus(); // where the keyboard was is hidden now
+  if (!busy && was === $("stop")) $("message").focus();
 }
 
 function onlyLastCanBeAnsweredAgain() {
@@ -202,13 +218,15 @@ function startAnew() {
   running?.abort();
   turns.length = 0;
   leave();
+  sessionStorage.removeItem(ASKED);
   if (release) greet();
   $("message").focus();
 }
 
 async function restore() {
-  const id = sessionStorage.getItem(KEPT);
-  const kept = id && (await getJson(`/v1/conversations/${encodeURIComponent(id)}`).catch(() => null));
+  const id = sessionStorage.getItem(KEPT), asked = sessionStorage.getItem(ASKED);
+  const kept = id && (await keptConversation(id));
+  if (asked && !$("message").value) $("message").value = asked;
   if (!kept || turns.length) return;
   conversation = id;
   $("suggestions").hidden = true;
@@ -222,6 +240,20 @@ async function restore() {
     }
   }
   onlyLastCanBeAnsweredAgain();
+}
+
+// An answer that a reload cut off is kept a moment after the page is there again.
+async function keptConversation(id) {
+  for (const pause of [0, 200, 500, 1000, 2000]) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const kept = turns.length ? null : await getJson(`/v1/conversations/${encodeURIComponent(id)}`).catch(unlessGone);
+    if (kept || turns.length) return kept;
+  }
+}
+
+// A conversation that is gone, or another's, is none; one that cannot be had now is not to be thought lost.
+function unlessGone(error) {
+  if (!GONE.includes(error.code) && !(error instanceof KeyError)) throw error;
 }
 
 async function start() {
@@ -243,9 +275,10 @@ async function start() {
     fit($("message"));
     send(text);
   });
-  $("stop").addEventListener("click", () => running?.abort());
+  $("stop").addEventListener("click", () => { running?.abort(); sessionStorage.removeItem(ASKED); });
   $("new").addEventListener("click", startAnew);
   letAccess(checkKey, onKey);
+  letForget(startAnew);
   release = await getJson("/release");
   document.title = $("title").textContent = release.title;
   $("message").placeholder = `Message ${release.assistant}`;

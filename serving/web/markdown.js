@@ -1,11 +1,15 @@
-// A reply's Markdown as DOM nodes: paragraphs, headings, lists, quotes, tables, code, bold, emphasis. Text only ever becomes
-// text nodes, never HTML.
+// A reply's Markdown as DOM nodes: paragraphs, headings, lists, quotes, tables, code, bold, emphasis, links. Text only ever
+// becomes text nodes, never HTML. An address is shown as it is, behind its name: where a link leads is no surprise.
 
 const SIGNS = {
   ul: /^\s*[-*•]\s+/, ol: /^\s*\d+[.)]\s+/, h3: /^ {0,3}#{1,6}\s+/, blockquote: /^ {0,3}>\s?/, table: /^\s*\|(?=.*\|\s*$)/,
 };
 const RULE = /^\s*\|(\s*:?-+:?\s*\|)+\s*$/;
-const MARKED = /(\*\*[^*]+\*\*|`[^`]+`|(?<![\w*])\*[^\s*](?:[^*]*[^\s*])?\*(?![\w*]))/;
+const ADDRESS = /https?:\/\/[^\s<>"'`()[\]{}|*]*[^\s<>"'`()[\]{}|*.,;:!?]/;
+const NAMED = new RegExp(`!?\\[([^[\\]]+)\\]\\((${ADDRESS.source})\\)`);
+const EMPHASIS = /(?<![\w*])\*[^\s*](?:[^*]*[^\s*])?\*(?![\w*])/;
+const LINK = new RegExp(`!?\\[[^[\\]]+\\]\\(${ADDRESS.source}\\)`);
+const MARKED = new RegExp(`(${[/\*\*[^*]+\*\*/, /`[^`]+`/, LINK, ADDRESS, EMPHASIS].map(({ source }) => source).join("|")})`);
 
 export function render(text) {
   const blocks = document.createDocumentFragment();
@@ -45,11 +49,18 @@ function table([head, , ...rows]) {
 }
 
 function inline(text) {
-  return text.split(MARKED).map((part, index) => {
+  return text.split(MARKED).flatMap((part, index) => {
     if (index % 2 === 0) return document.createTextNode(part);
     if (part.startsWith("**")) return filled("strong", [part.slice(2, -2)]);
-    return filled(part.startsWith("`") ? "code" : "em", [part.slice(1, -1)]);
+    if (part.startsWith("`")) return filled("code", [part.slice(1, -1)]);
+    if (part.startsWith("*")) return filled("em", [part.slice(1, -1)]);
+    const [, name, address] = NAMED.exec(part) ?? [null, null, part];
+    return name ? [`${name} (`, link(address), ")"] : link(address);
   });
+}
+
+function link(address) {
+  return Object.assign(filled("a", [address]), { href: address, target: "_blank", rel: "noopener noreferrer" });
 }
 
 function filled(kind, content) {

@@ -8,6 +8,7 @@ const KEY = "thumbwheel.reviewer";
 const PAIR = [["a", "A is better", "A"], ["tie", "Equally good", "T"], ["b", "B is better", "B"], ["skip", "Skip", "S"]];
 const ALONE = [["a", "It is all right", "A"], ["b", "It is bad", "B"], ["skip", "Skip", "S"]];
 const LABELS = { w: "wrong", x: "toxic" };
+const SETTLED = ["already_judged", "item_not_found"];
 const KEYS = { a: "a", arrowleft: "a", b: "b", arrowright: "b", t: "tie", arrowdown: "tie", s: "skip" };
 
 const $ = (id) => document.getElementById(id);
@@ -18,14 +19,16 @@ let marking = [];
 let busy = false;
 
 class Refused extends Error {}
+class Settled extends Error {} // another tab, or a try whose answer was lost, has judged it; or the queue has moved on
 
 async function call(path, body) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY)}`, "Content-Type": "application/json" };
   const response = await fetch(path, body ? { method: "POST", headers, body: JSON.stringify(body) } : { headers })
     .catch(() => { throw new Error("The service can't be reached. Check your connection and try again."); });
   if (response.ok) return response.json();
-  const said = (await response.json().catch(() => ({}))).error?.message ?? `status ${response.status}`;
-  throw new ([401, 403].includes(response.status) ? Refused : Error)(sentence(said));
+  const { message, code } = (await response.json().catch(() => ({}))).error ?? {};
+  const Kind = [401, 403].includes(response.status) ? Refused : SETTLED.includes(code) ? Settled : Error;
+  throw new Kind(sentence(message ?? `status ${response.status}`));
 }
 
 // --- what is shown --------------------------------------------------------------------------------------------------
@@ -109,16 +112,21 @@ async function judge(verdict) {
     tell(kept.told);
     await next();
   } catch (error) {
-    if (error instanceof Refused) ask(error.message);
-    $("problem").hidden = false;
-    $("problem").textContent = error.message;
+    await recover(error);
   } finally {
     busy = false;
   }
 }
 
+async function recover(error) {
+  if (error instanceof Refused) ask(error.message);
+  if (error instanceof Settled) await begin();
+  $("problem").hidden = false;
+  $("problem").textContent = error.message;
+}
+
 function onKey(event) {
-  if (!item || event.altKey || event.metaKey) return;
+  if (!item || event.altKey || event.metaKey || event.repeat) return; // a key that is held judges one item, not all
   if (event.target.tagName === "TEXTAREA" || event.target.tagName === "INPUT") return inRepair(event);
   const name = event.key.toLowerCase();
   if (event.ctrlKey) return;

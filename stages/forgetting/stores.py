@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -23,8 +24,11 @@ from thumbwheel import tracking
 from thumbwheel.errors import SourceError, StoreError
 from thumbwheel.outbox import Outbox
 from thumbwheel.params import read_params
-from thumbwheel.relay import new_producer
+from thumbwheel.relay import DELIVERY_SECONDS, new_producer
 from thumbwheel.settings import REPOSITORY, settings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
 ARTIFACTS = 10_000
 SECONDS = 30
@@ -66,13 +70,23 @@ def bury(traces: Traces, erase: bool) -> Iterator[Found]:
     events = sorted(traces.events)
     if not servers or not events:
         return
-    if erase:
-        producer = new_producer(servers)
-        for event in events:
-            producer.produce(topic, value=None, key=event.encode())
-        if lost := producer.flush(SECONDS):
-            raise SourceError(f"the broker {servers} took no tombstones for {lost} events; start it and forget again.")
+    if erase and (lost := len(events) - confirmed(new_producer(servers), topic, events)):
+        raise SourceError(f"the broker {servers} took no tombstones for {lost} events; start it and forget again.")
     yield Found("kafka tombstones", topic, len(events))
+
+
+def confirmed(producer: Producer, topic: str, events: Sequence[str]) -> int:
+    """Send tombstones and return how many the broker confirmed: one that it refused is neither sent nor queued."""
+    taken: list[bytes] = []
+    for event in events:
+        producer.produce(topic, value=None, key=event.encode(), on_delivery=partial(_taken, taken))
+    producer.flush(DELIVERY_SECONDS + SECONDS)
+    return len(taken)
+
+
+def _taken(taken: list[bytes], error: Any, message: Any) -> None:
+    if error is None:
+        taken.append(message.key())
 
 
 def service(traces: Traces, erase: bool) -> Iterator[Found]:

@@ -1,26 +1,17 @@
-"""Who may ask: keys, tokens, tiers, and whose conversations they see, over HTTP."""
+"""Who may ask: keys, tiers, and whose conversations they see, over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serving.access import Tokens, address, is_https
-from serving.keys import KeyFile, key_file
-from serving.openai_api import ApiError
-from serving.options import JwtOptions
+from serving.keys import KeyFile, key_file, main
 from tests.serving.conftest import OPTIONS, Chat, chatting, options_with
 from thumbwheel.errors import SettingsError
 from thumbwheel.settings import settings
@@ -30,18 +21,6 @@ TIERS = {name: tier.model_dump() for name, tier in OPTIONS.limits.tiers.items()}
     "standard": {"per_second": 0.001, "burst": 2},
     "service": {"per_second": 1000, "burst": 100_000},
 }
-JWT = JwtOptions(
-    issuer="https://issuer.example",
-    audience="thumbwheel",
-    jwks_url="https://issuer.example/keys",
-    tier_claim="tier",
-    tenant_claim="tenant",
-    default_tier="service",
-    leeway_seconds=0,
-    refresh_seconds=60,
-    trust_seconds=3600,
-)
-SIGNER, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
 @pytest.fixture
@@ -174,6 +153,24 @@ def test_a_key_ends_with_its_time(keys: KeyFile) -> None:
     assert keys.find(credential, datetime.now(UTC) + timedelta(days=1, seconds=5)) is None
 
 
+def test_keys_that_are_made_at_once_are_all_kept(keys: KeyFile) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = [*pool.map(lambda number: key_file().add(f"app {number}", "standard"), range(16))]
+    assert {key.id for key, _ in made} == set(keys.read())
+
+
+@pytest.mark.parametrize(
+    "more", [["a", "--days", "-3"], ["a", "--days", "nan"], ["a", "--days", "1e9"], [" "], ["a\nb"]]
+)
+def test_a_key_that_would_be_of_no_use_is_not_made(
+    keys: KeyFile, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["keys", "add", *more])
+    with pytest.raises(SystemExit):
+        main()
+    assert keys.read() == {}
+
+
 def test_a_spoilt_key_file_says_so(keys: KeyFile) -> None:
     keys.add("app", "standard")
     (settings().state_dir / "api_keys.json").write_text("[{")
@@ -181,182 +178,13 @@ def test_a_spoilt_key_file_says_so(keys: KeyFile) -> None:
         keys.find("tw-0-0")
 
 
-def claims(**more: Any) -> dict[str, Any]:
-    now = int(time.time())
-    return {"iss": JWT.issuer, "aud": JWT.audience, "sub": "ana", "exp": now + 3600, **more}
-
-
-def token(key: Any = SIGNER, kid: str = "one", algorithm: str = "RS256", **more: Any) -> str:
-    kept = {name: value for name, value in claims(**more).items() if value is not None}
-    return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid})
-
-
-def row(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
-    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": kid, "use": "sig"}
-
-
-class Issuer:
-    """What `jwks_url` gives; None is an issuer that is away."""
-
-    def __init__(self, *keys: dict[str, Any]) -> None:
-        self.keys: list[dict[str, Any]] | None = list(keys)
-        self.asked = 0
-
-    async def __call__(self, url: str) -> dict[str, Any]:
-        assert url == JWT.jwks_url
-        self.asked += 1
-        if self.keys is None:
-            raise httpx.ConnectError("away")
-        return {"keys": self.keys}
-
-
-def tokens(issuer: Issuer, clock: Any = time.monotonic) -> Tokens:
-    return Tokens(JWT, frozenset(TIERS), issuer, clock)
-
-
-def test_a_good_token_gives_its_subject_and_tier() -> None:
-    found = tokens(Issuer(row(SIGNER, "one")))
-    assert asyncio.run(found.caller(token(tier="standard"))) == asyncio.run(found.caller(token(tier="standard")))
-    caller = asyncio.run(found.caller(token(tier="standard")))
-    assert (caller.subject, caller.tier) == ("jwt:ana", "standard")
-    assert asyncio.run(found.caller(token())).tier == "service"
-
-
-SECRET = "x" * 32
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (token(exp=int(time.time()) - 5), "past its time"),
-        (token(exp=None), "exp"),
-        (token(sub=None), "sub"),
-        (token(aud="other"), "udience"),
-        (token(iss="https://other.example"), "ssuer"),
-        (token(nbf=int(time.time()) + 600), "not yet valid"),
-        (token(key=OTHER), "ignature"),
-        (token(kid="two"), "does not publish"),
-        (token(key=SECRET, algorithm="HS256"), "alg"),
-        (token(key=None, algorithm="none"), "alg"),
-        (token(tier="king"), "none of ours"),
-        (token(tier=["service"]), "none of ours"),
-        (token(sub="ana/user:bob"), "sub holds"),
-        (token(sub=7), "ubject"),
-        ("a.b.c", "not good"),
-        (token()[:-4] + "AAAA", "ignature"),
-    ],
-)
-def test_a_bad_token_is_a_401_that_says_why(bad: str, why: str) -> None:
-    with pytest.raises(ApiError, match=why) as error:
-        asyncio.run(tokens(Issuer(row(SIGNER, "one"))).caller(bad))
-    assert error.value.status == 401
-
-
-def test_a_new_key_of_the_issuer_is_learnt_and_unknown_ones_do_not_flood_it() -> None:
-    now = [0.0]
-    issuer = Issuer(row(SIGNER, "one"))
-    found = tokens(issuer, lambda: now[0])
-    asyncio.run(found.caller(token()))
-    assert issuer.keys is not None
-    issuer.keys.append(row(OTHER, "two"))
-    for _ in range(5):
-        with pytest.raises(ApiError):
-            asyncio.run(found.caller(token(OTHER, "two")))
-    assert issuer.asked == 1
-    now[0] = JWT.refresh_seconds
-    assert asyncio.run(found.caller(token(OTHER, "two"))).subject == "jwt:ana"
-    assert issuer.asked == 2
-
-
-def test_while_the_issuer_is_away_known_keys_go_on_and_the_rest_is_a_503() -> None:
-    issuer = Issuer(row(SIGNER, "one"))
-    known, fresh = tokens(issuer), tokens(issuer)
-    asyncio.run(known.caller(token()))
-    issuer.keys = None
-    assert asyncio.run(known.caller(token())).subject == "jwt:ana"
-    for _ in range(2):
-        with pytest.raises(ApiError) as error:
-            asyncio.run(fresh.caller(token()))
-        assert (error.value.status, error.value.code) == (503, "auth_unavailable")
-
-
-def test_a_key_that_the_issuer_withdrew_is_refused_once_its_trust_is_over() -> None:
-    now = [0.0]
-    issuer = Issuer(row(SIGNER, "one"))
-    found = tokens(issuer, lambda: now[0])
-    asyncio.run(found.caller(token()))
-    issuer.keys = [row(OTHER, "two")]
-    now[0] = JWT.trust_seconds - 1
-    assert asyncio.run(found.caller(token())).subject == "jwt:ana"
-    now[0] = JWT.trust_seconds
-    with pytest.raises(ApiError, match="does not publish"):
-        asyncio.run(found.caller(token()))
-
-
-def test_while_the_issuer_is_away_keys_outlive_their_trust_and_it_is_not_asked_at_every_request() -> None:
-    now = [0.0]
-    issuer = Issuer(row(SIGNER, "one"))
-    found = tokens(issuer, lambda: now[0])
-    asyncio.run(found.caller(token()))
-    issuer.keys, now[0] = None, JWT.trust_seconds
-    for _ in range(3):
-        assert asyncio.run(found.caller(token())).subject == "jwt:ana"
-    assert issuer.asked == 2
-
-
-def test_keys_of_other_kinds_are_passed_over() -> None:
-    mixed = Issuer({"kty": "EC", "kid": "x"}, {**row(OTHER, "two"), "use": "enc"}, row(SIGNER, "one"))
-    found = tokens(mixed)
-    assert asyncio.run(found.caller(token())).subject == "jwt:ana"
-    with pytest.raises(ApiError):
-        asyncio.run(found.caller(token(OTHER, "two")))
-
-
-@given(
-    forged=st.lists(st.sampled_from(["1.1.1.1", "evil", ""]), max_size=4),
-    ours=st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2"]), min_size=1, max_size=3),
-)
-def test_what_a_client_writes_into_the_header_never_changes_its_address(forged: list[str], ours: list[str]) -> None:
-    header = ", ".join([*forged, "203.0.113.9", *ours[1:]])
-    assert address("10.9.9.9", header, len(ours)) == "203.0.113.9"
-    assert address("10.9.9.9", header, 0) == "10.9.9.9"
-    assert address("10.9.9.9", None, len(ours)) == "10.9.9.9"
-
-
-@pytest.mark.parametrize(
-    ("told", "counted"),
-    [
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:DB8:1:2::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:203.0.113.9", "203.0.113.9"),
-        ("203.0.113.9", "203.0.113.9"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_a_subscriber_is_one_address_however_many_they_have(told: str, counted: str) -> None:
-    assert address(told, None, 0) == counted
-    assert address("10.9.9.9", told, 1) == counted
-
-
-@given(
-    forged=st.lists(st.sampled_from(["https", "http", ""]), max_size=3),
-    inner=st.lists(st.sampled_from(["https", "http"]), max_size=2),
-    outer=st.sampled_from(["https", "http"]),
-)
-def test_only_what_the_outermost_of_our_proxies_wrote_makes_a_request_https(
-    forged: list[str], inner: list[str], outer: str
-) -> None:
-    header = ", ".join([*forged, outer, *inner])
-    assert is_https("http", header, 1 + len(inner)) is (outer == "https")
-    assert is_https("https", header, 1 + len(inner)) is True
-    assert is_https("http", header, 0) is False
-    assert is_https("http", outer, 3) is (outer == "https")  # several proxies, of which one alone writes the header
-
-
-@pytest.mark.parametrize(("came", "is_secure"), [("https", True), ("http", False)])
-def test_a_cookie_given_by_https_goes_no_other_way(tmp_path: Path, came: str, is_secure: bool) -> None:
-    with chatting(tmp_path, options_with(access={"proxies": 1})) as chat:
-        body = {"messages": [{"role": "user", "content": "Hi"}]}
-        cookie = chat.http.post(CHAT, json=body, headers={"X-Forwarded-Proto": came}).headers["Set-Cookie"]
-    assert ("; Secure" in cookie) is is_secure
+def test_while_the_key_file_is_spoilt_who_has_a_key_is_told_to_come_back(closed: Chat, keys: KeyFile) -> None:
+    _, credential = keys.add("app", "service")
+    path = settings().state_dir / "api_keys.json"
+    good = path.read_text()
+    path.write_text("[{")
+    refused = asked(closed, credential)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "auth_unavailable")
+    assert 'thumbwheel_degraded{part="keys"} 1.0' in closed.http.get("/metrics").text
+    path.write_text(good + "\n")
+    assert asked(closed, credential).status_code == 200

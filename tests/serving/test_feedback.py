@@ -30,6 +30,19 @@ def test_a_thumb_becomes_an_event_with_prompt_and_reply_byte_for_byte(chat: Chat
     assert [event[f] for f in fields] == ["rating", "down", "wrong", None, None, "thumbwheel-chat/3", "control", True]
 
 
+def test_what_is_sent_twice_with_one_key_is_one_event(chat: Chat) -> None:
+    answer, other = chat.ask().json(), chat.ask().json()
+    once = {"headers": {"Idempotency-Key": "k-1"}}
+    ids = {name: answer[name] for name in ("conversation_id", "message_id")}
+    first, again = (chat.http.post("/v1/feedback", json={**ids, "rating": "down"}, **once) for _ in range(2))
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json()
+    elsewhere = {name: other[name] for name in ids}
+    chat.http.post("/v1/feedback", json={**elsewhere, "rating": "up"}, **once)
+    chat.rate(answer, rating="down")
+    assert [event["rating"] for event in chat.events()] == ["down", "up", "down"]
+
+
 def test_consent_is_never_assumed(chat: Chat) -> None:
     chat.rate(chat.ask().json(), rating="up")
     assert chat.events()[0]["consent"] is False
@@ -113,6 +126,19 @@ def test_the_session_cookie_is_out_of_reach_of_scripts(chat: Chat) -> None:
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Set-Cookie" not in chat.ask().headers
+
+
+def test_a_session_that_a_client_made_up_is_no_session(chat: Chat) -> None:
+    said = [{"role": "user", "content": "My name is Ana."}]
+    chat.http.cookies.clear()
+    for _ in range(2):
+        answer = chat.http.post(
+            "/v1/chat/completions", json={"messages": said}, headers={"Cookie": "thumbwheel_session=ana"}
+        )
+        assert "thumbwheel_session=" in answer.headers["Set-Cookie"]
+        chat.http.cookies.clear()
+    profile = chat.http.get("/v1/profile", headers={"Cookie": "thumbwheel_session=ana"}).json()
+    assert profile["name"] is None
 
 
 def test_an_outbox_that_cannot_be_written_is_a_503(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,3 +42,35 @@ def test_limits_in_redis_want_a_redis(workspace: Path, monkeypatch: pytest.Monke
     settings.cache_clear()
     with pytest.raises(SettingsError, match="THUMBWHEEL_REDIS_URL"):
         make_entry(options_with(limits={"store": "redis"}), b"key")
+
+
+@pytest.mark.parametrize(
+    ("instead", "of", "message"),
+    [
+        ("wait_seconds: 241", "wait_seconds: 15", "more than answer_seconds"),
+        ("answer_seconds: 300", "answer_seconds: 240", "'admission.answer_seconds' = 300"),
+        ("chunks: 21", "chunks: 3", "more than candidates"),
+        ("first_characters: 401", "first_characters: 32", "more than sentence_characters"),
+        ("regions: [UK, ", "regions: [US, ", "numbers of 'UK' are not known"),
+        ("hosts: ['https://brindlewick.example']", "hosts: [brindlewick.example]", "guard.stream.hosts.0"),
+        ("hosts: ['*.brindlewick.example']", "hosts: [brindlewick.example]", "guard.stream.hosts.0"),
+        ("hosts: [Brindlewick.example]", "hosts: [brindlewick.example]", "guard.stream.hosts.0"),
+        ('forbidden: ["\\u200b\\u200b\\u200b", ', "forbidden: [", "nothing of it can be seen"),
+        ("\xe9: 1", "review:", "is not valid YAML in UTF-8"),
+    ],
+)
+def test_what_contradicts_itself_or_could_never_work_is_refused(
+    tmp_path: Path, instead: str, of: str, message: str
+) -> None:
+    text = SHIPPED.read_text()
+    assert text.count(of) == 1
+    (tmp_path / "a.yaml").write_bytes(text.replace(of, instead).encode("latin-1"))
+    with pytest.raises(ParamsError, match=message):
+        load_options(tmp_path / "a.yaml")
+
+
+def test_a_moderation_endpoint_is_an_address(tmp_path: Path) -> None:
+    endpoint = {"url": "guard:8000", "model": "m", "input": True, "output": "whole", "seconds": 1}
+    away = {"when_away": "open", "rest_seconds": 1}
+    with pytest.raises(ParamsError, match=r"'guard\.endpoint\.url' = 'guard:8000'"):
+        load_options(changed(tmp_path / "a.yaml", "guard", endpoint=endpoint | away))

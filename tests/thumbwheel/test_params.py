@@ -33,6 +33,12 @@ def test_a_section_becomes_its_model(tmp_path: Path) -> None:
     assert load_params("toy", Toy, write(tmp_path, GOOD)) == Toy(threshold=0.8, words=5, inner=Inner(rate=1.0))
 
 
+@pytest.mark.parametrize("text", ["toy: {}\nother: {}\ntoy: {}\n", "other:\n  toy: 1\n  words: 2\n  toy: 3\n"])
+def test_a_key_that_stands_twice_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ParamsError, match=r"the key 'toy' stands here for the second time(.|\n)*line [34]"):
+        read_params(write(tmp_path, text))
+
+
 def test_the_file_of_the_root_is_the_default(workspace: Path) -> None:
     write(workspace, GOOD)
 

@@ -1,11 +1,11 @@
-"""The relay carries each event to a broker once, whoever else relays, and loses none while the broker is away."""
+"""Events on their way from the outbox to a broker: a real one, none, or one that comes late."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,13 @@ TOPIC = "feedback-test"
 def test_without_a_broker_named_the_relay_does_nothing(workspace: Path) -> None:
     outbox = Outbox(workspace / "outbox.db")
     outbox.append(feedback_event())
+    told: list[bool] = []
 
-    relay = start_relay(outbox)
+    relay = start_relay(outbox, told.append)
     relay.stop()
 
     assert len(outbox.unsent()) == 1
+    assert told == []
 
 
 def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
@@ -54,8 +56,8 @@ def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
 
 
 @contextmanager
-def _relaying(outbox: Outbox, servers: str) -> Iterator[None]:
-    relay = Relay(outbox, servers, TOPIC)
+def _relaying(outbox: Outbox, servers: str, tell: Callable[[bool], None] = lambda is_away: None) -> Iterator[None]:
+    relay = Relay(outbox, servers, TOPIC, tell)
     try:
         yield
     finally:
@@ -84,8 +86,8 @@ def test_events_written_while_the_broker_was_away_reach_it_when_it_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(relay_module, "DELIVERY_SECONDS", 2)
-    outbox, port = Outbox(tmp_path / "outbox.db"), free_port()
-    with _relaying(outbox, f"127.0.0.1:{port}"):
+    outbox, port, told = Outbox(tmp_path / "outbox.db"), free_port(), list[bool]()
+    with _relaying(outbox, f"127.0.0.1:{port}", told.append):
         for number in range(30):
             outbox.append(feedback_event(event_id=str(number)))
         assert eventually(lambda: "the broker confirmed 0 of" in caplog.text)
@@ -95,8 +97,10 @@ def test_events_written_while_the_broker_was_away_reach_it_when_it_comes(
             make_topic(servers, TOPIC)
             sent = eventually(lambda: not outbox.unsent())
             names = _on_topic(servers)
+            assert eventually(lambda: told[-1] is False)
 
     assert before == 30
+    assert True in told
     assert sent
     assert set(names) == {str(number) for number in range(30)}
 

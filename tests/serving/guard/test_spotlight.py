@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.guard import spotlight
 from serving.guard.options import DocumentOptions
 from serving.guard.spotlight import CONTROL, Spotlight, escaped
 from tests.conftest import public_or_skip
@@ -39,6 +41,16 @@ def test_marks_of_chat_templates_are_taken_out(mark: str) -> None:
 @given(st.text(alphabet="<|im_startINS[]/>documentx7 "))
 def test_no_mark_is_left_whatever_taking_marks_out_leaves_behind(text: str) -> None:
     assert not CONTROL.search(escaped(text))
+
+
+@pytest.mark.parametrize("mark", ["<|a|>", "[INST]", "<<SYS>>", "</s>"])
+def test_marks_nested_without_end_are_not_taken_out_one_by_one(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Mock(wraps=CONTROL)
+    monkeypatch.setattr(spotlight, "CONTROL", passes)
+    half = len(mark) // 2
+    text = escaped(mark[:half] * 10_000 + mark[half:] * 10_000)
+    assert not CONTROL.search(text)
+    assert passes.sub.call_count <= spotlight.NESTED
 
 
 def test_our_own_articles_lose_no_sentence_of_weight() -> None:

@@ -150,8 +150,10 @@ def test_a_long_conversation_goes_on_with_a_summary_of_its_oldest_half(chat: Cha
 
 def test_a_profile_is_noted_shown_put_into_prompts_and_erased(chat: Chat) -> None:
     chat.ask("My name is Anna. I prefer short answers.")
+    user = chat.http.get("/v1/profile").json().pop("user")
+    assert user.startswith("u-")
     assert chat.http.get("/v1/profile").json() == {
-        "object": "profile", "name": "Anna", "language": None, "preferences": ["short answers"],
+        "object": "profile", "user": user, "name": "Anna", "language": None, "preferences": ["short answers"],
     }  # fmt: skip
     chat.ask("Hello again")
     assert "<profile>\nname: Anna\npreference: short answers\n</profile>" in system(chat)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.serving.conftest import Chat
 from tests.serving.review.test_desk import Item, compared, disliked
-from tests.serving.review.test_routes import bearer, desk
+from tests.serving.review.test_routes import bearer, desk, judge
 from tests.serving.test_page import browser, reply, say
 from thumbwheel.lake import write_json
 from thumbwheel.settings import settings
@@ -77,6 +77,30 @@ def _judges_a_pair(page: Any, row: dict[str, Any], desk: Chat) -> None:
     event = desk.events()[-1]
     assert (event["reason"], event["correction"]) == ("prefers_other", "About nine months.")
     assert [event["reply"][s["start"] : s["end"]] for s in event["spans"]] == ["fool"]
+
+
+@pytest.mark.slow
+def test_a_held_key_judges_one_item_and_one_that_was_judged_elsewhere_makes_room_for_the_next(
+    browser: Any, desk: Chat
+) -> None:
+    write_json(settings().queue, {"items": [disliked(f"i-{n}", reply=f"Reply {n}.") for n in range(50)]})
+    page, headers = opened(browser, f"{desk.url}/review", 1200), bearer("reviewer")
+    page.get_by_label("Reviewer's key").fill(headers["Authorization"].removeprefix("Bearer "))
+    page.keyboard.press("Enter")
+    page.get_by_text("Reply 0.").wait_for()
+    page.evaluate(
+        "() => { for (let n = 0; n < 9; n++) dispatch(n); function dispatch(n) {"
+        " document.dispatchEvent(new KeyboardEvent('keydown', {key: 't', repeat: n > 0, bubbles: true})); } }"
+    )
+    page.get_by_text("Reply 1.").wait_for()
+    page.get_by_text("1 judged by you · 49 waiting").wait_for()
+
+    assert judge(desk, headers, item="i-1").status_code == 201
+    page.keyboard.press("t")
+    page.get_by_text("Reply 2.").wait_for()
+    page.get_by_text("You have judged this item already.").wait_for()
+    assert "2 judged by you · 48 waiting" in page.locator("#progress").inner_text()
+    page.close()
 
 
 def _reviewer(desk: Chat, page: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.forgetting import files, stores
+from stages.forgetting import files
 from stages.forgetting.files import Search
 from stages.forgetting.identity import hashes_of
 from stages.forgetting.traces import LEAST, Traces, exchange, forget_common, theirs
@@ -89,25 +89,3 @@ def test_a_user_of_an_api_key_is_known_by_what_the_entry_hashes(workspace: Path)
     known = {user_hash(subject, b"key") for subject in ("user:ann", "key:k1/user:ann", "jwt:ann")}
     assert known | {user_hash("ann", b"salt")} <= hashes_of("ann")
     assert hashes_of("u-" + "0" * 16) == {"u-" + "0" * 16}
-
-
-def test_each_event_gets_a_tombstone_and_one_that_is_lost_stops_the_erasure(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[tuple[str, Any, bytes]] = []
-
-    class Producer:
-        def produce(self, topic: str, value: Any, key: bytes) -> None:
-            sent.append((topic, value, key))
-
-        def flush(self, seconds: float) -> int:
-            return 0
-
-    monkeypatch.setenv("THUMBWHEEL_KAFKA_SERVERS", "broker:9092")
-    settings.cache_clear()
-    monkeypatch.setattr(stores, "new_producer", lambda servers: Producer())
-    assert [found.number for found in stores.bury(traces(events={"e-1"}), True)] == [1]
-    assert sent == [("thumbwheel.feedback", None, b"e-1")]
-    monkeypatch.setattr(Producer, "flush", lambda self, seconds: 1)
-    with pytest.raises(stores.SourceError, match="forget again"):
-        list(stores.bury(traces(events={"e-1"}), True))
