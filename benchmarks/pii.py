@@ -4,7 +4,8 @@
     python -m benchmarks.pii --names      # persons, places and organisations
 
 A finding is right where a labelled span of its kind overlaps it by at least half of the longer of the two; each span
-makes one finding right. Intervals are 95 % (Wilson).
+makes one finding right. Intervals are 95 % (Wilson). Of names, a last row asks only whether one was found, of whatever
+kind: a person taken for a place is hidden all the same.
 
 The rules were tuned on `presidio_synth`. At the first look at the other sets, before anything was changed for them,
 `faker` (its values in sentences of ours) had F1 0.985 and recall 0.885 on telephone numbers, `sgd_pii_dev` (written by
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def detected(detector: str, texts: Sequence[str]) -> list[list[Span]]:
 
 
 def rows(labelled: LabelledSet, kinds: Sequence[str], detectors: Sequence[str]) -> list[list[str]]:
-    """Return a table row for each kind of a set and each detector, and one for all kinds together."""
+    """Return a row for each kind of a set and each detector, one for all kinds together, and for names one more."""
     found = {name: detected(name, [text.text for text in labelled.texts]) for name in detectors}
     table = []
     for kind in (*kinds, *([TOGETHER] if len(kinds) > 1 else [])):
@@ -118,10 +119,20 @@ def rows(labelled: LabelledSet, kinds: Sequence[str], detectors: Sequence[str]) 
             each = kinds if kind == TOGETHER else (kind,)
             pairs = list(zip(labelled.texts, found[name], strict=True))
             table.append(_row(labelled, kind, name, [tally(text, spans, k) for k in each for text, spans in pairs]))
+    if set(kinds) <= set(NAME_KINDS) and not labelled.partly:
+        blind = [Labelled(text.text, tuple(_of_any_kind(text.spans, kinds))) for text in labelled.texts]
+        for name in detectors:
+            pairs = zip(blind, found[name], strict=True)
+            tallies = [tally(text, _of_any_kind(spans, kinds), ANY) for text, spans in pairs]
+            table.append(_row(labelled, ANY, name, tallies))
     return table
 
 
-TOGETHER = "all of these"
+def _of_any_kind(spans: Iterable[Span], kinds: Sequence[str]) -> Iterator[Span]:
+    return ((ANY, start, end) for kind, start, end in spans if kind in kinds)
+
+
+TOGETHER, ANY = "all of these", "any name, whatever kind"
 
 
 def _row(labelled: LabelledSet, kind: str, detector: str, tallies: Sequence[Tally]) -> list[str]:

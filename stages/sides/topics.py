@@ -32,6 +32,8 @@ PLACE = pa.schema(
 """Where a conversation lies on the map of topics: its vector's first two principal components."""
 LETTERS = range(3, 31)
 """A word of fewer or more names no topic, unless there is no other."""
+SHRINKING = 1
+"""Rows without any word that are added to each topic, so that one row alone is no pattern."""
 
 
 class TopicParams(Params):
@@ -70,9 +72,11 @@ def find_topics(vectors: np.ndarray, corpus: Corpus, params: TopicParams, seed: 
 
 
 def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> list[str]:
-    """Return the words of highest TF-IDF of each topic, all that users said on it being one document.
+    """Return the words that tell each topic from all others: no word names two, unless a topic has none of its own.
 
-    Where no word is long enough, as in scripts whose words are single letters here, those name it.
+    A word's weight is the share of a topic's rows whose users say it, less the share in the topic where it comes next,
+    so that what a template puts into every row of several topics names none of them. Where no word is long enough, as
+    in scripts whose words are single letters here, letters name it.
     """
     import numpy as np
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -80,17 +84,34 @@ def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> l
     names = ["", *corpus.lexicon.numbers]
     naming = np.array([len(n) in LETTERS and n.isalpha() and n not in ENGLISH_STOP_WORDS for n in names])
     letters = np.array([len(n) == 1 and n.isalpha() and not n.isascii() for n in names])
-    row_of = np.repeat(np.where(corpus.asked, corpus.rows, len(labels)), corpus.words.sizes())
-    mine = row_of < len(labels)
-    counts = np.bincount(
-        labels[row_of[mine]] * len(names) + corpus.words.numbers[mine], minlength=count * len(names)
-    ).reshape(count, -1)
-    idf = np.log((1 + count) / (1 + (counts > 0).sum(axis=0))) + 1
-    weights = counts * idf * naming
-    unnamed = weights.max(axis=1, initial=0) == 0
-    weights[unnamed] = (counts * idf * letters)[unnamed]
+    shares = _shares(labels, count, corpus, len(names))
+    weights = np.zeros_like(shares)
+    for some in (_ahead(shares) * naming, _ahead(shares) * letters, shares * naming, shares * letters):
+        unnamed = weights.max(axis=1, initial=0) <= 0
+        weights[unnamed] = some[unnamed]
     best = np.argsort(-weights, axis=1, kind="stable")[:, :terms]
     return [", ".join(names[i] for i in row if weight[i] > 0) for row, weight in zip(best, weights, strict=True)]
+
+
+def _shares(labels: np.ndarray, count: int, corpus: Corpus, words: int) -> np.ndarray:
+    """Return the share of each topic's rows whose users say a word, shape (topics, words); a few rows count for less."""
+    import numpy as np
+
+    row_of = np.repeat(np.where(corpus.asked, corpus.rows, len(labels)), corpus.words.sizes())
+    mine = row_of < len(labels)
+    rows, said = np.divmod(np.unique(row_of[mine] * words + corpus.words.numbers[mine]), words)
+    holding = np.bincount(labels[rows] * words + said, minlength=count * words).reshape(count, words)
+    return np.asarray(holding / (np.bincount(labels, minlength=count)[:, None] + SHRINKING))
+
+
+def _ahead(shares: np.ndarray) -> np.ndarray:
+    """Return by how much each topic leads with a word before the one that comes next; nought for all others."""
+    import numpy as np
+
+    if len(shares) == 1:
+        return shares
+    second, first = np.partition(shares, -2, axis=0)[-2:]
+    return np.where(shares == first, first - second, 0.0)
 
 
 def coverage(topics: Topics, sides: Sequence[str], dropped: Container[int], least_rows: int) -> list[dict[str, object]]:

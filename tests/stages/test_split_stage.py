@@ -62,7 +62,9 @@ def test_the_stage_writes_sides_topics_leaks_and_what_was_dropped(
     rows = read_pinned("split", "conversations").to_pylist()
     assert [row["id"] for row in rows] == [row["id"] for row in chats]
     assert {row["split"] for row in rows} <= {"train", "validation", "test"}
-    assert all("watering" in row["topic_terms"] for row in rows if row["cluster"] == rows[0]["cluster"])
+    named = {row["cluster"]: row["topic_terms"].split(", ") for row in rows}
+    assert all(named.values())
+    assert len({word for words in named.values() for word in words}) == sum(map(len, named.values()))
     assert {row["split"] for row in read_pinned("split", "preferences").to_pylist()} <= {"train", "validation"}
     assert [(d["id"], d["reason"], d["other"]) for d in read_pinned("split", "dropped").to_pylist()] == [
         ("leak", "leaked:mt_bench", "q1")

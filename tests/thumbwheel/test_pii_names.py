@@ -81,7 +81,11 @@ class TestPeople:
 def test_a_part_of_a_name_is_that_person_unless_it_may_be_another() -> None:
     redactor = Redactor({"person": "placeholder"})
     said = redactor.redact_all(
-        ["I am Maria Schmidt, and this is Peter Schmidt.", "Thank you, Maria!", "Mr Schmidt, my name is Anna Lindqvist."]
+        [
+            "I am Maria Schmidt, and this is Peter Schmidt.",
+            "Thank you, Maria!",
+            "Mr Schmidt, my name is Anna Lindqvist.",
+        ]
     )
     assert said == [
         "I am [PERSON_1], and this is [PERSON_2].",

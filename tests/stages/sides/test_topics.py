@@ -34,6 +34,17 @@ def test_names_come_from_what_users_say_without_stop_words_numbers_and_short_wor
     assert name_topics(np.array([0]), 1, corpus(f"{'x' * 900} {'x' * 900} tap"), 2) == ["tap"]
 
 
+def test_what_a_template_says_in_every_row_of_several_topics_names_none_of_them() -> None:
+    said = [f"Answer true or false, question: {about}" for about in ("tap", "valve tap", "hub", "light hub")]
+    named = name_topics(np.array([0, 0, 1, 1, 2]), 3, corpus(*said, "write poem"), 2)
+    assert named == ["tap, valve", "hub, light", "write, poem"]
+
+
+def test_a_topic_without_a_word_of_its_own_is_named_by_what_it_says_most() -> None:
+    assert name_topics(np.array([0, 0, 1, 1]), 2, corpus("tap", "tap", "tap", "hub"), 1) == ["tap", "hub"]
+    assert name_topics(np.array([0, 1]), 2, corpus("tap", "tap"), 1) == ["tap", "tap"]
+
+
 def test_single_letters_name_a_topic_that_has_no_other_words() -> None:
     assert name_topics(np.array([0]), 1, corpus("水阀，水a"), 2) == ["水, 阀"]
 
