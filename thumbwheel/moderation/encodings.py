@@ -20,7 +20,7 @@ CODES = re.compile(r"(?<!\d)(?:\d{2,3}[ ,]{1,2}){7,}\d{2,3}(?!\d)")
 """Codes of characters in decimal: `105 103 110 …`."""
 ESCAPED = re.compile(r"%[0-9a-fA-F]{2}")
 ENTITY = re.compile(r"&#?\w+;")
-UNICODE = re.compile(r"\\u\{?([0-9a-fA-F]{4,5})\}?")
+UNICODE = re.compile(r"\\u(?:\{([0-9a-fA-F]{1,5})\}|([0-9a-fA-F]{4}))")
 TAGS = re.compile(r"[\U000e0020-\U000e007e]+")
 """Letters of a block that shows nothing, and that models read."""
 TURNED = re.compile(r"[\u202d\u202e\u2067]")
@@ -43,13 +43,18 @@ def decoded(text: str) -> Iterator[str]:
     if ENTITY.search(text):
         yield html.unescape(text)[:MAX_DECODED]
     if UNICODE.search(text):
-        yield UNICODE.sub(lambda match: chr(int(match[1], 16)), text)[:MAX_DECODED]
+        yield _without_halves(UNICODE.sub(lambda match: chr(int(match[1] or match[2], 16)), text)[:MAX_DECODED])
     if TAGS.search(text):
         yield "".join(chr(ord(letter) - 0xE0000) for run in TAGS.findall(text) for letter in run)[:MAX_DECODED]
     if "rot" in text.casefold():
         yield codecs.decode(text[:MAX_DECODED], "rot13")
     if TURNED.search(text) or re.search(r"backward|revers", text, re.IGNORECASE):
         yield text[:MAX_DECODED][::-1]
+
+
+def _without_halves(text: str) -> str:
+    """Return a text whose surrogate pairs are letters, and what is half of one is none."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
 
 def _from_digits(text: str) -> Iterator[str]:
