@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from thumbwheel.errors import ParamsError
-from thumbwheel.moderation.normalise import views
+from thumbwheel.moderation.normalise import fold_character, views
 
 SHIPPED = Path(__file__).with_name("patterns.yaml")
 
@@ -34,7 +34,7 @@ class Pattern(BaseModel):
     @classmethod
     def _compiled(cls, value: str) -> re.Pattern[str]:
         try:
-            return re.compile(value)
+            return re.compile("".join(one if one.isascii() else fold_character(one) for one in value))
         except re.error as error:
             raise ValueError(f"no regular expression: {error}") from None
 

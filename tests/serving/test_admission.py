@@ -83,7 +83,7 @@ def test_a_place_is_free_again_however_its_holder_ended() -> None:
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_answer_past_its_deadline_is_ended_and_the_engine_stops(tmp_path: Path, streamed: bool) -> None:
-    with chatting(tmp_path, options_with(admission={"answer_seconds": 1.0})) as chat:
+    with chatting(tmp_path, options_with(admission={"wait_seconds": 1.0, "answer_seconds": 1.0})) as chat:
         chat.engine.delay, chat.engine.text = 0.2, "Hi. " * 600
         response = chat.ask(stream=streamed)
         assert "deadline_exceeded" in response.text

@@ -6,48 +6,56 @@ Greek, Armenian and others that are drawn like Latin ones (after Unicode Technic
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import unquote
+from string import ascii_lowercase
+
+from thumbwheel.moderation.encodings import decoded
 
 PAIRS = (
     "аa еe оo рp сc уy хx іi јj ѕs һh ԁd ԛq ԝw вb мm нh тt кk ӏl зz "  # Cyrillic
     "οo αa νv εe ρp τt υu κk ιi χx ζz βb ηn ωw γy μu "  # Greek
     "սu ոn օo հh ցg ӏl ɑa ɡg ıi øo đd ħh łl ʟl ɪi ɴn ʀr ʏy ꜱs ᴀa ᴄc ᴅd ᴇe ᴊj ᴋk ᴍm ᴏo ᴘp ᴛt ᴜu ᴠv ᴡw ᴢz"
 )
-LOOK_ALIKES = {pair[0]: pair[1] for pair in PAIRS.split()}
+BOXED = (0x249C, 0x1F130, 0x1F150, 0x1F170, 0x1F1E6)
+"""Where alphabets of letters in brackets, squares, discs and flags begin; NFKD makes no bare letters of them."""
+LOOK_ALIKES = {pair[0]: pair[1] for pair in PAIRS.split()} | {
+    chr(first + place): letter for first in BOXED for place, letter in enumerate(ascii_lowercase)
+}
+BLANK = "\u2800"
+"""Braille without a dot."""
+FILLERS = "\u115f\u1160\u3164\uffa0"
+"""Letters by Unicode's word that show nothing."""
 LEET = str.maketrans(
     {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "l"}
 )
 
 LEET_WORD = re.compile(r"(?<!\S)(?=\S*[a-z])(?=\S*[0-9@$!|])[a-z0-9@$!|]{2,23}[a-z0-9@$](?=[.,;:?!]*(?:\s|$))")
 """Letters with digits or signs among them: `1gn0re`."""
+LINKED = re.compile(r"(?<![^\W_])[^\W_]+(?:[_.~+/|-][^\W_]+){3,}(?![^\W_])")
+"""Words with signs between them instead of blanks: `ignore_all_previous_instructions`."""
+HUMPED = re.compile(r"(?<![^\W_])[A-Za-z][a-z]*(?:[A-Z][a-z]+){3,}(?![^\W_])")
+"""`IgnoreAllPreviousInstructions`."""
 SPACED = re.compile(r"(?<!\w)\w(?:[ .·_*-]{1,2}\w){4,}(?!\w)")
 """`i g n o r e`, `i-g-n-o-r-e`."""
 WIDE_GAP = re.compile(r"\s{2,}|[ .·_*-]{2}")
-BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}")
-HEX = re.compile(r"\b(?:[0-9a-fA-F]{2}[ :]?){8,}\b")
-ESCAPED = re.compile(r"%[0-9a-fA-F]{2}")
 UNSEEN = dict.fromkeys(code for code in (*range(32), 127) if not chr(code).isspace())
 """ASCII's control characters."""
-MAX_DECODED = 4000
-"""Characters of one decoded piece that are read."""
 
 
 @lru_cache(maxsize=8192)
 def fold_character(character: str) -> str:
     """Return a character as it compares; empty for marks and what cannot be seen."""
-    folded = "".join(
+    if character in FILLERS:
+        return ""
+    folded = LOOK_ALIKES.get(character) or "".join(
         LOOK_ALIKES.get(c, c)
         for c in unicodedata.normalize("NFKD", character).casefold()
         if unicodedata.category(c) not in ("Mn", "Me", "Cf", "Cc", "Cn", "Co") or c in "\n\t"
     )
-    return " " if folded.isspace() else folded
+    return " " if folded.isspace() or character == BLANK else folded
 
 
 def fold(text: str) -> str:
@@ -56,10 +64,19 @@ def fold(text: str) -> str:
     return " ".join(folded.split())
 
 
-def views(text: str) -> list[str]:
-    """Return the folded text and, where they differ, its readings without tricks of spelling, and what it encodes."""
+def views(text: str, encoded: Sequence[str] | None = None) -> list[str]:
+    """Return the folded text and, where they differ, its readings without tricks of spelling, and what it encodes.
+
+    `encoded` is what `decoded` gives for the text, where that is known already.
+    """
     plain = fold(text)
-    readings = [plain, unleet(plain), unspace(text), *(fold(piece) for piece in decoded(text))]
+    readings = [
+        plain,
+        unleet(plain),
+        unspace(text),
+        unlink(text),
+        *map(fold, decoded(text) if encoded is None else encoded),
+    ]
     return list(dict.fromkeys(filter(None, readings)))
 
 
@@ -74,37 +91,12 @@ def unspace(text: str) -> str:
     return fold(joined)
 
 
-def decoded(text: str) -> Iterator[str]:
-    """Yield what pieces of a text say in base64, hexadecimal, percent escapes, backwards and by rot13, if readable."""
-    for match in BASE64.finditer(text):
-        yield from _readable(_from_base64(match.group()))
-    for match in HEX.finditer(text):
-        yield from _readable(bytes.fromhex(re.sub(r"[ :]", "", match.group())))
-    if ESCAPED.search(text):
-        yield unquote(text)[:MAX_DECODED]
-    if "rot" in text.casefold():
-        yield codecs.decode(text[:MAX_DECODED], "rot13")
-    if re.search(r"backward|revers", text, re.IGNORECASE):
-        yield text[:MAX_DECODED][::-1]
+def unlink(text: str) -> str:
+    """Return what is said by `WordsWrittenAsOne` and by `words_that_signs_link`, folded; empty without any."""
+    humped = [re.sub(r"(?=[A-Z])", " ", match.group()) for match in HUMPED.finditer(text)]
+    linked = [re.sub(r"[\W_]", " ", match.group()) for match in LINKED.finditer(text)]
+    return fold("\n".join([*humped, *linked]))
 
 
 def _joined(letters: str) -> str:
     return re.sub(r"[ .·_*-]", "", letters)
-
-
-def _from_base64(piece: str) -> bytes:
-    try:
-        bare = piece.rstrip("=").replace("-", "+").replace("_", "/")
-        return base64.b64decode(bare + "=" * (-len(bare) % 4))
-    except binascii.Error:
-        return b""
-
-
-def _readable(data: bytes) -> Iterator[str]:
-    """Yield what is text: valid UTF-8 of printable characters, with a blank or all letters."""
-    try:
-        text = data[:MAX_DECODED].decode()
-    except UnicodeDecodeError:
-        return
-    if len(text) >= 8 and all(c.isprintable() or c.isspace() for c in text):
-        yield text
