@@ -44,7 +44,7 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
     Each range of rows is folded into room of its own, and all is then moved together: copies would cost as much again.
     """
     ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
-    rooms, strange = np.array([_room_of(*some) for some in ranges]).reshape(-1, 2).T
+    rooms, strange = np.array([_room_of(*some) for some in ranges], np.int64).reshape(-1, 2).T
     data = fresh((rooms.sum(),), np.uint8, filled=True)
     some = np.split(data, np.cumsum(rooms))
     letters = alphabet() if strange.any() else ascii_alphabet()
@@ -264,7 +264,7 @@ def _fold_ascii(
 ) -> tuple[int, int, bool]:
     """Write the words of `text[i:end]` up to what is no ASCII to `out[n:]`, each with a space if anything follows it.
 
-    `goes_on` says that a letter stands before. Returns where it stopped in `text` and in `out`, and whether at a letter.
+    `goes_on` says that a letter stands before. Returns where it stopped in `text` and in `out`, and if at a letter.
     Up to `LINE` bytes more are read and written than there are.
     """
     while i < end and text[i] < 0x80:

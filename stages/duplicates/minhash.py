@@ -58,9 +58,7 @@ def row_keys(folded: Folded, seed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _least(
-    grams: np.ndarray, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, least: np.ndarray
-) -> None:
+def _least(grams: np.ndarray, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, least: np.ndarray) -> None:
     """Write the least value of every permutation over the n-grams into `least`, uint32 modulo 2^32.
 
     `values` has room for as many as there are n-grams; the permutations are a multiple of `LANES`.
