@@ -7,19 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from stages.duplicates.eights import EMPTY, chain_eight, copy_used
 from stages.duplicates.hashing import NOTHING, hash_words, hashed
+from stages.duplicates.llvm import EIGHT, LINE
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import (
-    EIGHT,
-    EMPTY,
-    LINE,
-    bits_in,
-    chain_eight,
-    copy_used,
-    ends_of_parts,
-    first_bit,
-    spaces_in,
-)
+from stages.duplicates.vectors import bits_in, ends_of_parts, first_bit, spaces_in
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)

@@ -10,10 +10,11 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.dedup_params import SketchParams
+from stages.duplicates.eights import lower_least
 from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
 from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed_row, mixed
+from stages.duplicates.llvm import EIGHT, LANES
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import EIGHT, LANES, lower_least
 
 
 def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:

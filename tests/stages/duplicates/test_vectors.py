@@ -7,24 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from stages.duplicates.eights import EMPTY, bits_beyond, copy_used, lower_least, shared_of_eight
 from stages.duplicates.hashing import hash_words, hashed
+from stages.duplicates.llvm import EIGHT, LANES, LINE
 from stages.duplicates.vectors import (
-    EIGHT,
-    EMPTY,
-    LANES,
-    LINE,
     ascii_words,
     beyond_ascii,
-    bits_beyond,
     bits_in,
     copy_letters,
-    copy_used,
     eight_bytes,
     ends_of_parts,
     first_bit,
-    lower_least,
     move_bytes,
-    shared_of_eight,
     spaces_in,
 )
 from stages.duplicates.words import _word_hash
