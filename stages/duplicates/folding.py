@@ -10,15 +10,12 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from stages.duplicates.alphabet import GROWTH, LETTER, MARK, SEPARATOR, SINGLE, Alphabet, alphabet, ascii_alphabet
+from stages.duplicates.alphabet import Alphabet, alphabet, ascii_alphabet
+from stages.duplicates.fold_kernel import fold_rows, room_for_pieces
+from stages.duplicates.llvm import LINE
 from stages.duplicates.rows import NO_ROWS, Folded, fresh, joined, on_all_cores, row_ranges, running
-from stages.duplicates.vectors import LINE, ascii_words, beyond_ascii, bits_in, copy_letters, first_bit
-from stages.duplicates.words import END, PART, fold
-
-SPACE, END_BYTE = ord(" "), ord(END)
-NOTHING, ONE, EVERY_BIT = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
+from stages.duplicates.words import PART, fold
 
 
 class Documents(NamedTuple):
@@ -44,7 +41,7 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
     Each range of rows is folded into room of its own, and all is then moved together: copies would cost as much again.
     """
     ranges = [(lot, *some) for lot in lots for some in row_ranges(_sizes(lot))]
-    rooms, strange = np.array([_room_of(*some) for some in ranges]).reshape(-1, 2).T
+    rooms, strange = np.array([_room_of(*some) for some in ranges], np.int64).reshape(-1, 2).T
     data = fresh((rooms.sum(),), np.uint8, filled=True)
     some = np.split(data, np.cumsum(rooms))
     letters = alphabet() if strange.any() else ascii_alphabet()
@@ -56,8 +53,8 @@ def fold_documents(lots: Sequence[Documents]) -> Folded:
 
 
 def _room_of(documents: Documents, first: int, last: int) -> tuple[int, int]:
-    """Return how many bytes rows `first` to `last` become, at most, with what is written beyond, and see `_room`."""
-    room, strange = _room(*documents[:4], *documents.at[[first, last]], _labels(documents.names)[1])
+    """Return how many bytes rows `first` to `last` become, at most, and how many of theirs are no ASCII."""
+    room, strange = room_for_pieces(*documents[:4], *documents.at[[first, last]], _labels(documents.names)[1])
     return room + LINE, strange
 
 
@@ -76,7 +73,7 @@ def _fold_range(documents: Documents, first: int, last: int, letters: Alphabet, 
     """Return rows `first` to `last` folded into `out`; one kernel call, then what the kernel left to the definition."""
     at = np.zeros(last - first + 1, np.int64)
     left = np.zeros(last - first, np.bool_)
-    _fold_rows(*documents[:5], first, last, *_labels(documents.names), *letters, out, at, left)
+    fold_rows(*documents[:5], first, last, *_labels(documents.names), *letters, out, at, left)
     return _completed(documents, first, Folded(out, at), np.flatnonzero(left))
 
 
@@ -127,200 +124,3 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return data.decode("utf-8", "backslashreplace")
-
-
-@njit(cache=True, nogil=True)
-def _room(
-    text: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    parts: np.ndarray,
-    first: int,
-    last: int,
-    label_at: np.ndarray,
-) -> tuple[int, int]:
-    """Return how many bytes the pieces `first` to `last` become, at most, by the table, and how many are no ASCII."""
-    room, strange = 0, 0
-    for piece in range(first, last):
-        strange += _count_beyond_ascii(text, begins[piece], ends[piece])
-        room += ends[piece] - begins[piece] + label_at[parts[piece] + 1] - label_at[parts[piece]] + 1
-    return room + (GROWTH - 1) * strange, strange
-
-
-@njit(cache=True, nogil=True)
-def _count_beyond_ascii(text: np.ndarray, i: int, end: int) -> int:
-    count = 0
-    while i + LINE <= end:
-        count += bits_in(beyond_ascii(text, i))
-        i += LINE
-    for k in range(i, end):
-        count += text[k] > 0x7F
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _fold_rows(
-    text: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    parts: np.ndarray,
-    pieces: np.ndarray,
-    first: int,
-    last: int,
-    labels: np.ndarray,
-    label_at: np.ndarray,
-    plain: np.ndarray,
-    letter_at: np.ndarray,
-    letters: np.ndarray,
-    hard: np.ndarray,
-    order: np.ndarray,
-    out: np.ndarray,
-    at: np.ndarray,
-    left: np.ndarray,
-) -> None:
-    """Write rows `first` to `last` into `out`, where each ends into `at`, and what is left to the definition."""
-    n = 0
-    for row in range(first, last):
-        piece = pieces[row]
-        whole = True
-        while piece < pieces[row + 1] and whole:
-            part = parts[piece]
-            for i in range(label_at[part], label_at[part + 1]):
-                out[n] = labels[i]
-                n += 1
-            start = n
-            length = 0
-            while piece < pieces[row + 1] and parts[piece] == part and whole:
-                length += ends[piece] - begins[piece]
-                n, whole = _fold_piece(
-                    text, begins[piece], ends[piece], start, n, out, plain, letter_at, letters, hard, order
-                )
-                piece += 1
-            n -= n > start and out[n - 1] == SPACE
-            whole = whole and (n > start or length == 0)
-            out[n] = END_BYTE
-            n += 1
-        left[row - first] = not whole
-        if not whole:
-            n = at[row - first] + _room(text, begins, ends, parts, pieces[row], pieces[row + 1], label_at)[0]
-        at[row - first + 1] = n
-
-
-@njit(cache=True, nogil=True)
-def _fold_piece(
-    text: np.ndarray,
-    i: int,
-    end: int,
-    start: int,
-    n: int,
-    out: np.ndarray,
-    plain: np.ndarray,
-    letter_at: np.ndarray,
-    letters: np.ndarray,
-    hard: np.ndarray,
-    order: np.ndarray,
-) -> tuple[int, bool]:
-    """Fold one piece into `out[n:]`; return where it ends there, and whether the table sufficed.
-
-    `start` is where the words of the part begin.
-    """
-    before = SEPARATOR
-    rank = 0
-    while i < end:
-        if text[i] < 0x80:
-            if before != LETTER:
-                n = _parted(out, start, n)
-            i, n, goes_on = _fold_ascii(text, i, end, before == LETTER, plain, out, n)
-            before = LETTER if goes_on else SEPARATOR
-            rank = 0
-            continue
-        code, width = _code_point(text, i, end)
-        i += width
-        if code < 0 or code >= len(hard) or hard[code] or 0 < order[code] < rank:
-            return n, False
-        rank = order[code]
-        for k in range(letter_at[code], letter_at[code + 1]):
-            kind = letters[k] & 3
-            if kind == SEPARATOR or (kind == MARK and before == SEPARATOR):
-                before = SEPARATOR
-                continue
-            if kind == SINGLE or (kind == LETTER and before != LETTER):
-                n = _parted(out, start, n)
-                before = kind
-            n = _put(out, n, letters[k] >> 2)
-    return n, True
-
-
-@njit(cache=True, nogil=True)
-def _parted(out: np.ndarray, start: int, n: int) -> int:
-    """Put a space between what stands in `out[start:n]` and what comes, if there is none; return where that comes."""
-    out[n] = SPACE
-    return n + (n > start and out[n - 1] != SPACE)
-
-
-@njit(cache=True, nogil=True)
-def _fold_ascii(
-    text: np.ndarray, i: int, end: int, goes_on: bool, plain: np.ndarray, out: np.ndarray, n: int
-) -> tuple[int, int, bool]:
-    """Write the words of `text[i:end]` up to what is no ASCII to `out[n:]`, each with a space if anything follows it.
-
-    `goes_on` says that a letter stands before. Returns where it stopped in `text` and in `out`, and whether at a letter.
-    Up to `LINE` bytes more are read and written than there are.
-    """
-    while i < end and text[i] < 0x80:
-        if i + LINE > len(text):
-            letter = plain[text[i]]
-            out[n] = letter if letter else SPACE
-            n += (letter != 0) | goes_on
-            goes_on = letter != 0
-            i += 1
-            continue
-        length = min(first_bit(beyond_ascii(text, i)), end - i)
-        some = EVERY_BIT >> np.uint64(LINE - length)
-        letters = ascii_words(text, i) & some
-        kept = letters | ((letters << ONE | np.uint64(goes_on)) & some)
-        copy_letters(text, i, letters, kept, out, n)
-        n += bits_in(kept)
-        goes_on = letters >> np.uint64(length - 1) != NOTHING
-        i += length
-    return i, n, goes_on
-
-
-@njit(cache=True, nogil=True)
-def _code_point(text: np.ndarray, i: int, end: int) -> tuple[int, int]:
-    """Return the code point at `i` and its length in bytes; the code point is -1 where there is no valid one."""
-    c = int(text[i])
-    if c < 0x80:
-        return c, 1
-    width = 2 if c < 0xE0 else 3 if c < 0xF0 else 4
-    if c < 0xC2 or c > 0xF4 or i + width > end:
-        return -1, 1
-    code = c & (0x7F >> width)
-    for k in range(i + 1, i + width):
-        if text[k] & 0xC0 != 0x80:
-            return -1, 1
-        code = code << 6 | int(text[k] & 0x3F)
-    valid = code >= (0x80, 0x800, 0x10000)[width - 2] and not 0xD800 <= code < 0xE000
-    return (code if valid else -1), width
-
-
-@njit(cache=True, nogil=True)
-def _put(out: np.ndarray, n: int, code: int) -> int:
-    """Write a code point at `out[n]` in UTF-8, and return where it ends."""
-    if code < 0x80:
-        out[n] = code
-        return n + 1
-    if code < 0x800:
-        out[n] = 0xC0 | code >> 6
-        out[n + 1] = 0x80 | code & 0x3F
-        return n + 2
-    if code < 0x10000:
-        out[n] = 0xE0 | code >> 12
-        out[n + 1] = 0x80 | code >> 6 & 0x3F
-        out[n + 2] = 0x80 | code & 0x3F
-        return n + 3
-    out[n] = 0xF0 | code >> 18
-    out[n + 1] = 0x80 | code >> 12 & 0x3F
-    out[n + 2] = 0x80 | code >> 6 & 0x3F
-    out[n + 3] = 0x80 | code & 0x3F
-    return n + 4

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from stages.duplicates.eights import EMPTY, chain_eight, copy_used
 from stages.duplicates.hashing import NOTHING, hash_words, hashed
+from stages.duplicates.llvm import EIGHT, LINE
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import EIGHT, EMPTY, LINE, bits_in, chain_eight, copy_used, ends_of_parts, first_bit, spaces_in
+from stages.duplicates.vectors import bits_in, ends_of_parts, first_bit, spaces_in
 from stages.duplicates.words import END, PART
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
@@ -143,7 +145,7 @@ def _find_words(data: np.ndarray, i: int, bounds: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def _ends(data: np.ndarray, i: int) -> tuple[np.uint64, np.uint64]:
-    """Return which of `data[i:i + LINE]` end a word of this part, and which a part, as bits; the data may end before."""
+    """Return which of `data[i:i + LINE]` end a word of this part, and which a part; the data may end before."""
     spaces, last = NOTHING, NOTHING
     if i + LINE <= len(data):
         spaces, last = spaces_in(data, i), ends_of_parts(data, i)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.duplicates.vectors import EIGHT, LINE, eight_bytes, hash_eight, mix_lines
+from stages.duplicates.eights import hash_eight, mix_lines
+from stages.duplicates.llvm import EIGHT, LINE
+from stages.duplicates.vectors import eight_bytes
 from stages.duplicates.words import MIX, SPREAD
 
 NOTHING = np.uint64(0)

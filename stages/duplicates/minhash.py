@@ -10,10 +10,11 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.dedup_params import SketchParams
+from stages.duplicates.eights import lower_least
 from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
 from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed_row, mixed
+from stages.duplicates.llvm import EIGHT, LANES
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import EIGHT, LANES, lower_least
 
 
 def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:
@@ -58,9 +59,7 @@ def row_keys(folded: Folded, seed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _least(
-    grams: np.ndarray, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, least: np.ndarray
-) -> None:
+def _least(grams: np.ndarray, factors: np.ndarray, offsets: np.ndarray, values: np.ndarray, least: np.ndarray) -> None:
     """Write the least value of every permutation over the n-grams into `least`, uint32 modulo 2^32.
 
     `values` has room for as many as there are n-grams; the permutations are a multiple of `LANES`.

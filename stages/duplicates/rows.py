@@ -40,7 +40,7 @@ def fresh(shape: tuple[int, ...], kind: Any, *, filled: bool) -> np.ndarray:
     """Return zeros in memory that costs nothing until it is written to, or all at once if it will be `filled`.
 
     numpy asks for huge pages, and clears all of one when its first byte is written; where a virtual machine's memory is
-    in pieces, making them took a quarter of all time. To ask for small ones together costs a third less than one by one.
+    in pieces, making them took a quarter of all time. To ask for small ones together costs a third less than singly.
     """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     flags = MAP_PRIVATE | MAP_ANONYMOUS | (MAP_POPULATE if filled else 0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from stages.duplicates.eights import bits_beyond, shared_of_eight
 from stages.duplicates.grams import MARKS, GramSets, Lot, set_in
-from stages.duplicates.vectors import EIGHT, bits_beyond, shared_of_eight
+from stages.duplicates.llvm import EIGHT
 
 
 def similarities(a: Lot, left: np.ndarray, b: Lot, right: np.ndarray, words: int) -> np.ndarray:

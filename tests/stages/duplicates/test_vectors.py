@@ -7,19 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from stages.duplicates.hashing import hashed
+from stages.duplicates.eights import EMPTY, bits_beyond, copy_used, lower_least, shared_of_eight
+from stages.duplicates.hashing import hash_words, hashed
+from stages.duplicates.llvm import EIGHT, LANES, LINE
 from stages.duplicates.vectors import (
-    LANES,
-    LINE,
     ascii_words,
     beyond_ascii,
     bits_in,
     copy_letters,
     eight_bytes,
-    ends_of_words,
+    ends_of_parts,
     first_bit,
-    lower_least,
     move_bytes,
+    spaces_in,
 )
 from stages.duplicates.words import _word_hash
 
@@ -28,8 +28,9 @@ BITS = st.integers(0, 2**64 - 1)
 
 
 @njit
-def seen(text: np.ndarray, i: int) -> tuple[int, int, int, int]:
-    return ascii_words(text, i), beyond_ascii(text, i), ends_of_words(text, i), eight_bytes(text, i)
+def seen(text: np.ndarray, i: int) -> tuple[int, int, int, int, int]:
+    spaces, ends = spaces_in(text, i), ends_of_parts(text, i)
+    return ascii_words(text, i), beyond_ascii(text, i), spaces, ends, eight_bytes(text, i)
 
 
 @njit
@@ -62,10 +63,11 @@ def array(data: bytes) -> np.ndarray:
 @given(LINES, st.integers(0, 3))
 def test_each_bit_is_about_its_byte(data: bytes, i: int) -> None:
     line = data[i : i + LINE]
-    letters, strange, ends, eight = seen(array(data), i)
+    letters, strange, spaces, ends, eight = seen(array(data), i)
     assert [letters >> k & 1 for k in range(LINE)] == [bytes([c]).isalnum() for c in line]
     assert [strange >> k & 1 for k in range(LINE)] == [c > 127 for c in line]
-    assert [ends >> k & 1 for k in range(LINE)] == [c in b" \x1e" for c in line]
+    assert [spaces >> k & 1 for k in range(LINE)] == [c == ord(" ") for c in line]
+    assert [ends >> k & 1 for k in range(LINE)] == [c == 0x1E for c in line]
     assert eight == int.from_bytes(line[:8], "little")
 
 
@@ -77,7 +79,8 @@ def test_what_is_kept_stands_side_by_side_in_lower_case(data: bytes, i: int, let
     plain = [data[i + k : i + k + 1].lower() if letters >> k & 1 else b" " for k in range(LINE)]
     expected = b"".join(plain[k] for k in range(LINE) if kept >> k & 1)
     assert out[n : n + len(expected)].tobytes() == expected
-    assert not out[:n].any() and not out[n + LINE :].any()
+    assert not out[:n].any()
+    assert not out[n + LINE :].any()
 
 
 @settings(max_examples=50, deadline=None)
@@ -112,3 +115,44 @@ def test_a_word_has_one_hash_wherever_it_stands(word: str, before: bytes, after:
     data = word.encode("utf-8", "surrogatepass")
     around = array(before + data + after + b"\0")[:-1]
     assert hashed(around, len(before), len(data), np.uint64(0)) == _word_hash(word)
+
+
+@njit
+def compared(a: np.ndarray, i: int, b: np.ndarray, j: int) -> tuple[int, int]:
+    return shared_of_eight(a, i, b, j), bits_beyond(a[i:], b[j:], 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(BITS, min_size=10, max_size=10, unique=True), min_size=2, max_size=2), st.integers(0, 2))
+def test_eight_numbers_are_compared_with_eight_at_once(numbers: list[list[int]], i: int) -> None:
+    some, others = numbers
+    others[:5] = some[5:]
+    a, b = np.array(some, np.uint64), np.array(others, np.uint64)
+    shared, alone = compared(a, i, b, 0)
+    assert shared == len({*some[i : i + EIGHT]} & {*others[:EIGHT]})
+    assert alone == sum((x & ~y).bit_count() for x, y in zip(some[i : i + EIGHT], others[:EIGHT], strict=False))
+
+
+@njit
+def used(places: np.ndarray, out: np.ndarray) -> int:
+    return copy_used(places, 1, out, 2)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.just(EMPTY), BITS), min_size=EIGHT, max_size=EIGHT))
+def test_what_is_used_stands_without_gaps(places: list[int]) -> None:
+    out = np.zeros(EIGHT + 2, np.uint64)
+    some = [place for place in places if place != EMPTY]
+    assert used(np.array([1, *places], np.uint64), out) == len(some)
+    assert out[2 : 2 + len(some)].tolist() == some
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.sampled_from("ab漢"), max_size=20), min_size=1, max_size=30), st.integers(0, 40))
+def test_words_have_their_hashes_many_at_a_time(words: list[str], spare: int) -> None:
+    data = array((" ".join(["", *words, ""]) + "-" * spare).encode())
+    bounds = np.zeros(len(words) + 1 + EIGHT, np.int64)
+    bounds[: len(words) + 1] = np.cumsum([0, *(len(word.encode()) + 1 for word in words)])
+    hashes = np.zeros(len(words) + EIGHT, np.uint64)
+    hash_words(data, bounds, len(words), hashes)
+    assert hashes[: len(words)].tolist() == [_word_hash(word) for word in words]
