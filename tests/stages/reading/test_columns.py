@@ -1,0 +1,172 @@
+"""Lines by whole columns: they give what record by record gives, whatever the lines hold and wherever pieces end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages.reading import columns
+from stages.reading.columns import Lines, plain_columns, read_pieces
+from stages.reading.containers import read_lines
+from stages.reading.intake import SCHEMAS, Intake
+from stages.reading.letters import joins
+from tests.conftest import public_or_skip
+from tests.stages.reading.test_intake import params, source
+
+WITH_FILES = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+ODD = [
+    *(
+        "",
+        " ",
+        "a",
+        "A  b",
+        " \n\n x ",
+        "\t",
+        "’",
+        "É…",
+        "â€™ Ã©",
+        "Ã",
+        "Ã é",
+        "e\u0301",
+        "\xa0",
+        "\x85",
+        "\u3000 \u3000",
+    ),
+    *("ﬁ", "ﷺ", "日本", "각", "ᄀ", "\u1161", "\x00", "\x0b", "\x1f", "\x7f", "\ufffd", "\ud800", "👩‍👩‍👧", "ß", "İ"),
+    *(
+        "[",
+        " [",
+        "[{",
+        "### Response:",
+        "### Instruction:\nx\n\n### Response:",
+        "x" * 63,
+        "y" * 64,
+        "z" * 65,
+        "\\",
+        '"',
+        "/",
+    ),
+]
+TEXT = st.lists(st.sampled_from(ODD), max_size=5).map("".join) | st.text(max_size=8)
+VALUE = TEXT | st.none() | st.booleans() | st.integers() | st.floats() | st.just([]) | st.just({"a": [1]})
+MORE = st.fixed_dictionaries({}, optional={"task": VALUE, "input": VALUE, "user": TEXT, "é": TEXT, "label": VALUE})
+TURNED = st.one_of(
+    st.fixed_dictionaries({"prompt": TEXT, "completion": TEXT}),
+    st.fixed_dictionaries({"task": VALUE, "prompt": TEXT, "completion": TEXT, "n": VALUE}),
+    st.fixed_dictionaries({"instruction": TEXT, "input": st.just("") | VALUE, "output": TEXT}),
+    st.fixed_dictionaries({"completion": TEXT, "prompt": TEXT}),
+)
+DAMAGE = st.sampled_from(
+    [b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b"\xff", b"\xe2\x80", b",", b" ", b"\x00", b"01", b"\r"]
+)
+JUNK = st.sampled_from(
+    [b"", b"  ", b"[1]", b"null", b'{"prompt": "a"', b'{"prompt": "a", "completion": "b"} x', b"\xef\xbb\xbf{}", b"{}"]
+)
+
+
+@st.composite
+def line(draw: st.DrawFn) -> bytes:
+    """Return a line: a record written in one of the ways of JSON, sometimes damaged, or junk."""
+    record = draw(TURNED | st.tuples(TURNED, MORE).map(lambda both: {**both[0], **both[1]}))
+    spaced = draw(st.sampled_from([(", ", ": "), (",", ":"), (" ,\t", "  : ")]))
+    text = json.dumps(record, ensure_ascii=draw(st.booleans()), separators=spaced)
+    data = (draw(st.sampled_from(["", " "])) + text + draw(st.sampled_from(["", "\r", " \t"]))).encode(
+        "utf-8", "replace"
+    )
+    if draw(st.integers(0, 5)) == 0:
+        place = draw(st.integers(0, len(data)))
+        data = data[:place] + draw(DAMAGE) + data[place:]
+    return data if draw(st.integers(0, 7)) else draw(JUNK)
+
+
+def tables_of(intake: Intake, batches: Iterator[dict[str, pa.RecordBatch]]) -> tuple[Any, ...]:
+    """Return all that an intake gives: the rows of its tables in their order, and its counts."""
+    found = list(batches)
+    tables = {name: pa.Table.from_batches([b[name] for b in found if name in b], SCHEMAS[name]) for name in SCHEMAS}
+    return tables, intake.read, intake.mended
+
+
+def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what lines give by whole columns, and what they give record by record."""
+    path.write_bytes(data)
+    one, other = (Intake(source(**more), "f.jsonl", params(limit=150, characters=characters)) for _ in range(2))
+    by_columns = tables_of(one, one.take_lines(read_pieces(path, 0, len(data), 7)))
+    return by_columns, tables_of(other, other.take(read_lines(io.BytesIO(data), 7)))
+
+
+@WITH_FILES
+@given(
+    st.lists(line(), max_size=7), st.sampled_from(["auto", "prompt_completion", "alpaca", "messages"]), st.booleans()
+)
+def test_by_columns_is_as_record_by_record(tmp_path: Path, lines: list[bytes], format: str, consent: bool) -> None:
+    data = b"\n".join(one.replace(b"\n", b" ") for one in lines)
+
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, format=format, consent=consent)
+
+    assert by_columns == by_records
+
+
+@WITH_FILES
+@given(st.lists(line(), max_size=7), st.integers(1, 200))
+def test_where_pieces_end_changes_nothing(tmp_path: Path, lines: list[bytes], piece: int) -> None:
+    data = b"".join(one.replace(b"\n", b" ") + b"\n" for one in lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE", piece)
+        by_columns, by_records = both_ways(tmp_path / "f.jsonl", data)
+
+    assert by_columns == by_records
+
+
+def test_real_rows_by_columns_are_as_record_by_record(tmp_path: Path) -> None:
+    with (public_or_skip("chat/p3_50k") / "p3_50k.jsonl").open("rb") as file:
+        data = file.read(2_000_000)
+
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, characters=20)
+
+    assert by_columns == by_records
+
+
+def test_most_lines_are_taken_by_columns(tmp_path: Path) -> None:
+    texts = ["Hi — “you”?", "naïve ﬁ \xa0 日本 … “", '"quoted"\n\n  and \\ so on', "日本" * 40, "x" * 200]
+    lines = [json.dumps({"task": 1.5, "prompt": text, "completion": "Yes."}) for text in texts]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [0, 1, 2, 3, 4]
+    assert found.contents.to_pylist()[::2] == texts
+
+
+def lines_of(path: Path, data: bytes) -> Lines:
+    path.write_bytes(data)
+    (lines,) = read_pieces(path, 0, len(data), 0)
+    return lines
+
+
+@pytest.mark.parametrize("control", [chr(byte) for byte in (*range(9), 11, 12, *range(14, 32), 127)], ids=ascii)
+def test_no_control_is_taken_by_columns(tmp_path: Path, control: str) -> None:
+    data = json.dumps({"prompt": f"Hi{control}", "completion": "Yes."}).encode()
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", data), "auto", 1000)
+
+    assert found is not None
+    assert not len(found.rows)
+
+
+def test_whatever_combines_with_the_letter_before_it_joins() -> None:
+    """The second of every pair that composes, and every mark that may change places."""
+    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1))
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"}
+    marks = {char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(char)}
+
+    assert [char for char in seconds | marks if not joins(char)] == []
