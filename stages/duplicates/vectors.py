@@ -57,6 +57,12 @@ def _answer(text: Any, question: Question) -> tuple[Any, Any]:
 
 
 @intrinsic
+def ends_of_lines(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` end a line."""
+    return _answer(text, lambda builder, line: _any_of(builder, line, "\n"))
+
+
+@intrinsic
 def ends_of_strings(_: Any, text: Any, i: Any) -> Any:
     """Return as uint64 which of `text[i:i + LINE]` no JSON string holds as they are: `"`, backslash and controls."""
     return _answer(text, lambda builder, line: _any_of(builder, line, '"\\', below=0x20))

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 
 from stages.reading.containers import Record, parse
-from stages.reading.flat_lines import NOTHING, OTHER, SLACK, TEXT, read_flat
+from stages.reading.flat_lines import NOTHING, OTHER, SLACK, TEXT, find_ends, read_flat
 from stages.reading.fold_rows import LISTED, PLAIN, SIZE, fold_rows
 from stages.reading.letters import GROWTH, letters
 from stages.reading.messages import TURNS
@@ -27,6 +27,8 @@ PIECE = 2 << 20
 """Bytes of whole lines that are looked at together; a line may be longer."""
 HEX_DIGITS = 64
 """Of an identity."""
+ROOM_FOR_ENDS = 1 << 14
+"""Lines of a piece, at first guess."""
 LOOKED_AT = 8
 """Lines of which one must tell the shape of all in a piece."""
 ASKED_AT_ONCE = 4096
@@ -86,7 +88,7 @@ def read_pieces(path: Path, start: int, end: int, row: int) -> Iterator[Lines]:
         while start < end:
             file.seek(start)
             count = file.readinto(room.data[: min(wanted, end - start)])
-            ends = _ends(room[:count], start + count == end)
+            ends = _ends(room, count, start + count == end)
             if not count or (len(ends) == 0 and count < min(wanted, end - start)):
                 return  # the file is shorter than it was, which whoever reads it is told by its digest
             if len(ends) == 0:
@@ -99,12 +101,15 @@ def read_pieces(path: Path, start: int, end: int, row: int) -> Iterator[Lines]:
             room = room if len(room) == PIECE + SLACK else np.zeros(PIECE + SLACK, np.uint8)
 
 
-def _ends(data: np.ndarray, is_last: bool) -> np.ndarray:
-    """Return where lines end; the last of a file may do so without a mark."""
-    ends = np.flatnonzero(data == ord("\n"))
-    if is_last and len(data) and data[-1] != ord("\n"):
-        return np.append(ends, len(data))
-    return ends
+def _ends(data: np.ndarray, count: int, is_last: bool) -> np.ndarray:
+    """Return where lines end in the first bytes of `data`; the last of a file may do so without a mark."""
+    ends = np.empty(ROOM_FOR_ENDS, np.int64)
+    if (found := find_ends(data, count, ends)) > len(ends):
+        ends = np.empty(found, np.int64)
+        find_ends(data, count, ends)
+    if is_last and count and data[count - 1] != ord("\n"):
+        return np.append(ends[:found], count)
+    return ends[:found]
 
 
 def plain_columns(lines: Lines, format: str, max_characters: int) -> Columns | None:

@@ -21,6 +21,10 @@ import orjson
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 8 << 20
+HANDFUL = 32
+"""Records that are looked at together: so many that a look at each costs little, so few that most are all plain."""
+HANDFUL_BYTES = 1 << 20
+"""A handful ends where so many bytes are reached, so that the memory it takes depends on no number of rows."""
 BLANK = re.compile(r"\s*")
 WINDOW = 1 << 20
 """Characters of a JSON array that are looked at together; a record may be longer."""
@@ -48,6 +52,19 @@ class Record(NamedTuple):
     row: int
     value: Any
     size: int = 0
+
+
+def handfuls(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield records a handful at a time: `HANDFUL` of them, or fewer if they are large."""
+    handful, size = [], 0
+    for record in records:
+        handful.append(record)
+        size += record.size
+        if len(handful) == HANDFUL or size >= HANDFUL_BYTES:
+            yield handful
+            handful, size = [], 0
+    if handful:
+        yield handful
 
 
 def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:

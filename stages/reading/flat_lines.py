@@ -9,13 +9,14 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.utf8 import code_point, put_code
-from stages.duplicates.vectors import copy_line, ends_of_strings, first_bit
+from stages.duplicates.vectors import copy_line, ends_of_lines, ends_of_strings, first_bit
 
 SLACK = 64
 """Bytes behind the lines, all zero, and behind the room for texts, that the kernel may look at or write to."""
 TEXT, NOTHING, OTHER = range(3)
 """What stands under a key: a text that is wanted, a text without a character, or any plain value."""
 BAD = -1
+ONE = np.uint64(1)
 QUOTE, BACKSLASH, COMMA, COLON = ord('"'), ord("\\"), ord(","), ord(":")
 OPEN, CLOSE, MINUS, POINT, ZERO = ord("{"), ord("}"), ord("-"), ord("."), ord("0")
 BLANK, TAB, RETURN = ord(" "), ord("\t"), ord("\r")
@@ -24,6 +25,21 @@ ESCAPES = np.zeros(256, np.uint8)
 """What stands for a character behind a backslash, 0 where nothing of one byte does."""
 ESCAPES[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
 WORDS = np.frombuffer(b"true\0false\0null\0", np.uint8)
+
+
+@njit(cache=True, nogil=True)
+def find_ends(data: np.ndarray, count: int, ends: np.ndarray) -> int:
+    """Write where lines end in the first `count` bytes to `ends`, as far as there is room; return how many do."""
+    found = 0
+    for i in range(0, count, SLACK):
+        some = ends_of_lines(data, i)
+        while some:
+            place = i + first_bit(some)
+            if place < count and found < len(ends):
+                ends[found] = place
+            found += place < count
+            some &= some - ONE
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from stages.reading.arrays import encodable, interleaved, to_batch
 from stages.reading.chats import Chats
-from stages.reading.containers import Fault, Record
+from stages.reading.containers import Fault, Record, handfuls
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
 from stages.reading.formats import read_record
 from stages.reading.mend import LanguageParams, mend
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 SHOWN = 10_000
 """Characters of a quarantined row that are kept."""
 NOBODY = Forgotten()
-HANDFUL = 32
-"""Records that are looked at together: so many that a look at each costs little, so few that most are all plain."""
-HANDFUL_BYTES = 1 << 20
-"""A handful ends where so many bytes are reached, so that the memory it takes depends on no number of rows."""
 BATCH_ROWS = 8192
 BATCH_CHARACTERS = 4 << 20
 """Rows are handed on when there are so many of them, or of their characters."""
@@ -245,19 +241,6 @@ class Intake:
         count = len(columns.rows)
         tables, files = (pa.repeat(value, count) for value in ("conversations", self.file))
         return to_batch([columns.ids, tables, files, pa.array(columns.rows)], ORIGIN)
-
-
-def handfuls(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Yield records a handful at a time: `HANDFUL` of them, or fewer if they are large."""
-    handful, size = [], 0
-    for record in records:
-        handful.append(record)
-        size += record.size
-        if len(handful) == HANDFUL or size >= HANDFUL_BYTES:
-            yield handful
-            handful, size = [], 0
-    if handful:
-        yield handful
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:

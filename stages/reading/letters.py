@@ -41,7 +41,7 @@ class Letters:
             kind, becomes = _kind(chr(code))
             self.kinds[code], self.at[code] = kind, len(folded)
             folded += bytes([len(becomes), *becomes]) if kind & CHANGED else b""
-        self.folded = np.frombuffer(bytes(folded), np.uint8)
+        self.folded = np.frombuffer(folded, np.uint8)
 
 
 def _kind(letter: str) -> tuple[int, bytes]:

@@ -36,6 +36,8 @@ PIECE = 1 << 18
 """Bytes that are read at once."""
 POOLED = 192 << 20
 """Bytes of work from which a second process is worth its start, the import of what reads."""
+MAPPED = 2 * STRETCH
+"""Bytes up to which kept rows are mapped into memory rather than copied: what is mapped counts as memory, too."""
 KEPT_SECONDS = 30 * 24 * 3600
 LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
@@ -90,7 +92,8 @@ class Taken(NamedTuple):
         """Yield the unit's rows of one table."""
         path = self.folder / f"{table}.arrow"
         if path.exists():
-            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            opened = pa.memory_map if path.stat().st_size <= MAPPED else pa.OSFile
+            with opened(str(path)) as file, pa.ipc.open_stream(file) as reader:
                 yield from reader
 
 
