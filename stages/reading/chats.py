@@ -101,7 +101,7 @@ class Chats:
         return to_batch(
             [
                 columns.ids,
-                columns.messages(),
+                columns.messages,
                 *(pa.repeat(name, count) for name in (source.name, source.licence)),
                 self._languages_of(columns),
                 *[nothing] * 3,
@@ -114,8 +114,7 @@ class Chats:
     def _languages_of(self, columns: Columns) -> pa.Array:
         if not self._language.characters:
             return pa.repeat(self._source.lang, len(columns.rows))
-        texts = columns.contents.to_pylist()
-        told = (language_of(texts[place : place + 2], self._language) for place in range(0, len(texts), 2))
+        told = (language_of(texts, self._language) for texts in columns.texts())
         return pa.array([language or self._source.lang for language in told], pa.string())
 
     def _messages(self) -> pa.Array:

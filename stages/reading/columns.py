@@ -1,4 +1,4 @@
-"""Lines of JSON by whole columns: of those that are flat, plain and of one shape, all conversations at once.
+"""Lines of JSON by whole columns: of those that are plain and of one shape, all conversations at once.
 
 What is taken here is what `stages.reading.plain` and `stages.reading.formats` would take, and is taken as they would; a
 line that is not plain is left to them. It pays for long files, for the import of numba takes as long as some 30 MB.
@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from stages.reading.containers import Record, parse
-from stages.reading.flat_lines import NOTHING, OTHER, SLACK, TEXT, find_ends, read_flat
-from stages.reading.fold_rows import LISTED, PLAIN, SIZE, fold_rows
+from stages.reading.fold_kernel import BRACKETED, PLAIN, SIZE, fold_rows
 from stages.reading.letters import GROWTH, letters
-from stages.reading.messages import TURNS
-from stages.reading.plain import FRAME, TOLD, Turn, turn_of
-from thumbwheel.records import MESSAGE
+from stages.reading.line_kernel import SLACK, find_ends, read_lines
+from stages.reading.plain import FRAME
+from stages.reading.shapes import ASKED, LOOKED_AT, Shape, shape_among
+from thumbwheel.records import MESSAGE, ROLES
 
 PIECE = 2 << 20
 """Bytes of whole lines that are looked at together; a line may be longer."""
@@ -29,12 +28,14 @@ HEX_DIGITS = 64
 """Of an identity."""
 ROOM_FOR_ENDS = 1 << 14
 """Lines of a piece, at first guess."""
-LOOKED_AT = 8
-"""Lines of which one must tell the shape of all in a piece."""
+LONGEST = 64 << 20
+"""Bytes of a piece, then of a single line, that are taken by columns; record by record it needs less memory."""
+SHORTEST = 20
+"""Bytes of a message in a list, at least."""
 ASKED_AT_ONCE = 4096
 """Letters beyond ASCII that are learnt together."""
-HEADS = [len(role).to_bytes(SIZE, "big") + role.encode() + bytes(SIZE) for role in TURNS]
-"""What stands before the text of each turn in what its conversation's identity hashes; the last is the text's size."""
+HEADS = [len(role).to_bytes(SIZE, "big") + role.encode() + bytes(SIZE) for role in ROLES]
+"""What stands before a text of each role in what its conversation's identity hashes; the last is the text's size."""
 
 
 class Lines(NamedTuple):
@@ -59,11 +60,11 @@ class Lines(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Conversations of two turns each: the rows where they stood, ids, and the contents of all turns in a row."""
+    """Conversations: the rows where they stood, ids, and messages as their table has them."""
 
     rows: np.ndarray
     ids: pa.Array
-    contents: pa.Array
+    messages: pa.Array
 
     def others(self, lines: Lines) -> list[int]:
         """Return those of the lines that are not among the rows."""
@@ -71,11 +72,35 @@ class Columns(NamedTuple):
         are_others[self.rows - lines.row] = False
         return np.flatnonzero(are_others).tolist()
 
-    def messages(self) -> pa.Array:
-        count = len(self.rows)
-        roles = pa.DictionaryArray.from_arrays(np.tile(np.arange(2, dtype=np.int8), count), list(TURNS))
-        turns = pa.StructArray.from_arrays([roles.dictionary_decode(), self.contents], fields=list(MESSAGE))
-        return pa.ListArray.from_arrays(pa.array(np.arange(0, 2 * count + 1, 2, dtype=np.int32)), turns)
+    def texts(self) -> list[list[str]]:
+        """Return the contents of the messages of each conversation."""
+        contents = self.messages.flatten().field("content")
+        return pa.ListArray.from_arrays(self.messages.offsets, contents).to_pylist()  # type: ignore[no-any-return]
+
+
+class Messages(NamedTuple):
+    """Messages one after the other: their UTF-8, where each text ends, whose it is, and where each row ends."""
+
+    texts: bytearray
+    text_at: np.ndarray
+    roles: np.ndarray
+    row_at: np.ndarray
+
+    def array(self) -> pa.Array:
+        """Return them as a column of the table of conversations."""
+        contents = pa.StringArray.from_buffers(len(self.roles), pa.py_buffer(self.text_at), pa.py_buffer(self.texts))
+        roles = pa.DictionaryArray.from_arrays(self.roles, list(ROLES)).dictionary_decode()
+        return pa.ListArray.from_arrays(
+            pa.array(self.row_at), pa.StructArray.from_arrays([roles, contents], fields=list(MESSAGE))
+        )
+
+    def framed(self) -> np.ndarray:
+        """Return rows in which Alpaca's frame may stand."""
+        places, place, end = [], -1, int(self.text_at[-1])
+        while (place := self.texts.find(FRAME, place + 1, end)) >= 0:
+            places.append(place)
+        texts = np.searchsorted(self.text_at, places, side="right") - 1
+        return np.searchsorted(self.row_at, texts, side="right") - 1
 
 
 def read_pieces(path: Path, start: int, end: int, row: int) -> Iterator[Lines]:
@@ -113,73 +138,56 @@ def _ends(data: np.ndarray, count: int, is_last: bool) -> np.ndarray:
 
 
 def plain_columns(lines: Lines, format: str, max_characters: int) -> Columns | None:
-    """Return the conversations of those lines that are plain, of the shape of the first that may be."""
-    found = (_shape(lines.line(place), format) for place in range(min(len(lines.starts), LOOKED_AT)))
-    if (shape := next(filter(None, found), None)) is None:
+    """Return the conversations of those lines that are plain, of the shape of the first that has one."""
+    shape = shape_among(map(lines.line, range(min(len(lines.starts), LOOKED_AT))), format)
+    if shape is None or lines.ends[-1] > LONGEST:
         return None
-    fits, texts, text_at = _texts(lines, *shape)
-    laid, laid_at, characters, flags = _laid_out(np.frombuffer(texts, np.uint8), text_at)
-    flags = flags.reshape(-1, 2)
-    are_good = ((flags & PLAIN) != 0).all(axis=1) & ((flags[:, 0] & LISTED) == 0)
-    are_good &= characters.reshape(-1, 2).sum(axis=1) <= max_characters
-    are_good[(np.searchsorted(text_at, _framed(texts, int(text_at[-1])), side="right") - 1) // 2] = False
-    rows = lines.row + np.flatnonzero(fits)
-    contents = pa.StringArray.from_buffers(len(text_at) - 1, pa.py_buffer(text_at), pa.py_buffer(texts))
+    fits, messages = _read(lines, shape)
+    laid, laid_at, characters, flags = _laid_out(messages)
+    are_good = ((flags & PLAIN) != 0) & (characters <= max_characters)
+    if ASKED in shape.kinds:
+        are_good &= (flags & BRACKETED) == 0
+        are_good[messages.framed()] = False
+    rows, found = lines.row + np.flatnonzero(fits), messages.array()
     if not are_good.all():
-        contents = contents.filter(pa.array(np.repeat(are_good, 2)))
-    return Columns(rows[are_good], _ids(laid, laid_at, np.flatnonzero(are_good)), contents)
+        rows, found = rows[are_good], found.filter(pa.array(are_good))
+    return Columns(rows, _ids(laid, laid_at, np.flatnonzero(are_good)), found)
 
 
-def _shape(line: bytes, format: str) -> tuple[tuple[str, ...], Turn] | None:
-    """Return the keys of a line and where its turn stands, if it is such that others like it may be plain."""
-    value = parse(line)
-    keys = tuple(value) if isinstance(value, dict) else ()
-    turn = turn_of(keys, format) if TOLD.isdisjoint(keys) and all(map(str.isascii, keys)) else None
-    return None if turn is None or keys.index(turn.asked) > keys.index(turn.answered) else (keys, turn)
-
-
-def _texts(lines: Lines, keys: Sequence[str], turn: Turn) -> tuple[np.ndarray, bytearray, np.ndarray]:
-    """Return which lines fit, and the texts of those that do with the places where each ends."""
-    names = [orjson.dumps(key) for key in keys]
-    kinds = [TEXT if key in turn[:2] else NOTHING if key in turn.more else OTHER for key in keys]
-    texts, text_at = bytearray(int(lines.ends[-1]) + SLACK), np.zeros(2 * len(lines.starts) + 1, np.int32)
-    fits = np.zeros(len(lines.starts), np.bool_)
-    count = read_flat(
-        lines.data,
-        lines.starts,
-        lines.ends,
-        np.frombuffer(b"".join(names), np.uint8),
-        np.cumsum([0, *map(len, names)]),
-        np.array(kinds),
-        np.frombuffer(texts, np.uint8),
-        text_at,
-        fits,
+def _read(lines: Lines, shape: Shape) -> tuple[np.ndarray, Messages]:
+    """Return which lines fit, and the messages of those that do."""
+    count, size = len(lines.starts), int(lines.ends[-1])
+    most = 2 * count + size // SHORTEST + 1
+    texts, text_at, roles = bytearray(size + SLACK), np.zeros(most + 1, np.int32), np.zeros(most, np.int8)
+    fits, row_at = np.zeros(count, np.bool_), np.zeros(count + 1, np.int32)
+    rows = read_lines(
+        *(lines.data, lines.starts, lines.ends),
+        *(*_joined(shape.words), np.array(shape.kinds), np.array([role for _, role in shape.senders], np.int64)),
+        *(np.frombuffer(texts, np.uint8), text_at, roles, row_at, fits),
     )
-    return fits, texts, text_at[: count + 1]
+    found = int(row_at[rows])
+    return fits, Messages(texts, text_at[: found + 1], roles[:found], row_at[: rows + 1])
 
 
-def _laid_out(texts: np.ndarray, text_at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return conversations as their identities hash them, where each ends, and of each text characters and flags."""
-    known, count = letters(), len(text_at) - 1
-    heads, head_at = np.frombuffer(b"".join(HEADS), np.uint8), np.cumsum([0, *map(len, HEADS)])
-    out = np.empty(GROWTH * (int(text_at[-1]) + SLACK) + count * int(head_at.max()), np.uint8)
-    out_at, characters, flags = np.zeros(count // 2 + 1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.uint8)
-    unknown = np.zeros(ASKED_AT_ONCE, np.int64)
+def _joined(words: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Return words one after the other, and where each ends."""
+    return np.frombuffer(b"".join(words), np.uint8), np.cumsum([0, *map(len, words)], dtype=np.int64)
+
+
+def _laid_out(messages: Messages) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return conversations as their identities hash them, where each ends, and its characters and flags."""
+    known, count = letters(), len(messages.row_at) - 1
+    room = GROWTH * (int(messages.text_at[-1]) + SLACK) + len(messages.roles) * max(map(len, HEADS))
+    out, out_at = np.empty(room, np.uint8), np.zeros(count + 1, np.int64)
+    characters, flags, unknown = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.zeros(ASKED_AT_ONCE, np.int64)
     while True:
-        table = (known.kinds, known.at, known.folded)
-        asked = fold_rows(texts, text_at, 2, heads, head_at, *table, out, out_at, characters, flags, unknown)
+        asked = fold_rows(
+            *(np.frombuffer(messages.texts, np.uint8), *messages[1:], *_joined(HEADS)),
+            *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown),
+        )
         if not asked:
             return out, out_at, characters, flags
         known.learn(unknown[:asked].tolist())
-
-
-def _framed(texts: bytearray, end: int) -> list[int]:
-    """Return places before `end` at which Alpaca's frame may stand."""
-    places, place = [], texts.find(FRAME, 0, end)
-    while place >= 0:
-        places.append(place)
-        place = texts.find(FRAME, place + 1, end)
-    return places
 
 
 def _ids(laid: np.ndarray, at: np.ndarray, rows: np.ndarray) -> pa.Array:

@@ -121,11 +121,8 @@ def reader_of(keys: tuple[Any, ...], format: str) -> tuple[Reader | None, bool]:
 
 
 def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
-    shape = _shape_of(keys, format)
-    if shape == "messages":
-        return _listed("messages", "role", "content", {role: role for role in ("system", *TURNS)})
-    if shape == "sharegpt":
-        return _listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
+    if (listed := listed_of(keys, format)) is not None:
+        return _listed(listed)
     turn = turn_of(keys, format)
     return None if turn is None else _turn(turn)
 
@@ -162,6 +159,25 @@ def turn_of(keys: tuple[Any, ...], format: str) -> Turn | None:
     return None if asked is None or answered is None else Turn(asked, answered, more)
 
 
+class Listed(NamedTuple):
+    """The key under which messages stand in a list, those of a message's sender and content, and roles by senders."""
+
+    name: str
+    sender: str
+    content: str
+    senders: Mapping[str, str]
+
+
+def listed_of(keys: tuple[Any, ...], format: str) -> Listed | None:
+    """Return where the messages of records with these keys stand, if they may be plain and are in a list."""
+    shape = _shape_of(keys, format)
+    if shape == "messages":
+        return Listed("messages", "role", "content", {role: role for role in ("system", *TURNS)})
+    if shape == "sharegpt":
+        return Listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
+    return None
+
+
 def _first(keys: Sequence[Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in keys), None)
 
@@ -186,8 +202,9 @@ def _is_framed(prompt: str) -> bool:
     return "### Response:" in prompt or prompt.lstrip()[:1] == "["
 
 
-def _listed(name: str, sender: str, content: str, senders: Mapping[str, str]) -> Reader:
-    """Return what reads turns from the list under `name`."""
+def _listed(listed: Listed) -> Reader:
+    """Return what reads messages from a list."""
+    name, sender, content, senders = listed
 
     def read(records: Sequence[Record]) -> tuple[list[Roles], list[str]] | None:
         lists: list[Any] = [record.get(name) for record in records]

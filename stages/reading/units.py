@@ -15,14 +15,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from stages.reading import files, sources
+from stages.reading.containers import read_lines
 from stages.reading.heap import lean
 from stages.reading.intake import NOBODY, SCHEMAS, Batches, Intake, RowParams
+from stages.reading.shapes import LOOKED_AT, shape_among
 from stages.reading.sources import File, Source
 from stages.reading.utf16 import is_utf16
 from thumbwheel.errors import SourceError
@@ -161,11 +164,25 @@ def kept() -> Path:
 
 
 def _batches(unit: Unit, intake: Intake) -> Iterator[Batches]:
+    """Take in a unit; by columns where it is a stretch of which one of the first lines has a shape that may be so."""
     if unit.stretch is None:
         return intake.take(sources.read(unit.file))
+    path, (start, end, row) = settings().root / str(unit.file["uri"]), unit.stretch
+    if shape_among(islice(_lines(path, unit.stretch), LOOKED_AT), unit.source.format) is None:
+        return intake.take(read_lines(_lines(path, unit.stretch), row))
     from stages.reading.columns import read_pieces
 
-    return intake.take_lines(read_pieces(settings().root / str(unit.file["uri"]), *unit.stretch))
+    return intake.take_lines(read_pieces(path, start, end, row))
+
+
+def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
+    """Yield the lines of a stretch."""
+    left = stretch.end - stretch.start
+    with path.open("rb") as file:
+        file.seek(stretch.start)
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            yield line
 
 
 def _write(folder: Path, batches: Iterable[Batches]) -> dict[str, Any]:

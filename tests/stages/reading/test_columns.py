@@ -60,12 +60,29 @@ ODD = [
 TEXT = st.lists(st.sampled_from(ODD), max_size=5).map("".join) | st.text(max_size=8)
 VALUE = TEXT | st.none() | st.booleans() | st.integers() | st.floats() | st.just([]) | st.just({"a": [1]})
 MORE = st.fixed_dictionaries({}, optional={"task": VALUE, "input": VALUE, "user": TEXT, "é": TEXT, "label": VALUE})
+SENDER = st.sampled_from(["user", "assistant", "system", "human", "gpt", "Human", "tool"])
+
+
+def talk(sender: str, content: str, names: tuple[str, str]) -> st.SearchStrategy[Any]:
+    """Return lists of messages, most of them in turn."""
+
+    def in_turn(texts: list[str]) -> list[dict[str, str]]:
+        roles = ("system",) * (len(texts) % 2) + names * (len(texts) // 2)
+        return [{sender: role, content: text} for role, text in zip(roles, texts, strict=True)]
+
+    odd = st.lists(st.fixed_dictionaries({sender: SENDER, content: VALUE}, optional={"n": VALUE}), max_size=4)
+    return odd | st.lists(TEXT, min_size=2, max_size=5).map(in_turn)
+
+
 TURNED = st.one_of(
+    st.fixed_dictionaries({"messages": talk("role", "content", ("user", "assistant"))}, optional={"task": VALUE}),
+    st.fixed_dictionaries({"id": TEXT, "conversations": talk("from", "value", ("human", "gpt"))}),
     st.fixed_dictionaries({"prompt": TEXT, "completion": TEXT}),
     st.fixed_dictionaries({"task": VALUE, "prompt": TEXT, "completion": TEXT, "n": VALUE}),
     st.fixed_dictionaries({"instruction": TEXT, "input": st.just("") | VALUE, "output": TEXT}),
     st.fixed_dictionaries({"completion": TEXT, "prompt": TEXT}),
 )
+FORMATS = st.sampled_from(["auto", "auto", "prompt_completion", "alpaca", "messages", "sharegpt"])
 DAMAGE = st.sampled_from(
     [b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b"\xff", b"\xe2\x80", b",", b" ", b"\x00", b"01", b"\r"]
 )
@@ -105,9 +122,7 @@ def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tupl
 
 
 @WITH_FILES
-@given(
-    st.lists(line(), max_size=7), st.sampled_from(["auto", "prompt_completion", "alpaca", "messages"]), st.booleans()
-)
+@given(st.lists(line(), max_size=7), FORMATS, st.booleans())
 def test_by_columns_is_as_record_by_record(tmp_path: Path, lines: list[bytes], format: str, consent: bool) -> None:
     data = b"\n".join(one.replace(b"\n", b" ") for one in lines)
 
@@ -117,7 +132,7 @@ def test_by_columns_is_as_record_by_record(tmp_path: Path, lines: list[bytes], f
 
 
 @WITH_FILES
-@given(st.lists(line(), max_size=7), st.integers(1, 200))
+@given(st.lists(line(), max_size=7), st.integers(1, 999))
 def test_where_pieces_end_changes_nothing(tmp_path: Path, lines: list[bytes], piece: int) -> None:
     data = b"".join(one.replace(b"\n", b" ") + b"\n" for one in lines)
     with pytest.MonkeyPatch.context() as patch:
@@ -144,7 +159,23 @@ def test_most_lines_are_taken_by_columns(tmp_path: Path) -> None:
 
     assert found is not None
     assert found.rows.tolist() == [0, 1, 2, 3, 4]
-    assert found.contents.to_pylist()[::2] == texts
+    assert found.texts() == [[text, "Yes."] for text in texts]
+
+
+@pytest.mark.parametrize(
+    "names", [("messages", "role", "content", "user"), ("conversations", "from", "value", "human")]
+)
+def test_lists_of_messages_are_taken_by_columns(tmp_path: Path, names: tuple[str, ...]) -> None:
+    name, sender, content, asks = names
+    roles = ["system", asks, "assistant", asks, "assistant"]
+    lines = [json.dumps({name: [{sender: role, content: role} for role in roles[first:]]}) for first in (0, 1, 3, 2)]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.texts() == [roles, roles[1:], roles[3:]]
+    assert [m["role"] for m in found.messages.to_pylist()[1]] == ["user", "assistant"] * 2
 
 
 def lines_of(path: Path, data: bytes) -> Lines:

@@ -16,15 +16,16 @@ SIZE = 8
 """Bytes in which the size of a text stands before it."""
 SPACE, BRACKET = ord(" "), ord("[")
 ONE = np.uint64(1)
-PLAIN, LISTED = 1, 2
-"""Of a text: that it is printable, not empty, and no mojibake; and that it may be a list written as text."""
+PLAIN, BRACKETED = 1, 2
+"""Of a row: that all its texts are printable, not empty, and no mojibake; and that the first begins with a bracket."""
 
 
 @njit(cache=True, nogil=True)
 def fold_rows(
     texts: np.ndarray,
     text_at: np.ndarray,
-    turns: int,
+    roles: np.ndarray,
+    row_at: np.ndarray,
     heads: np.ndarray,
     head_at: np.ndarray,
     kinds: np.ndarray,
@@ -36,25 +37,31 @@ def fold_rows(
     flags: np.ndarray,
     unknown: np.ndarray,
 ) -> int:
-    """Lay out conversations of so many `turns` each; return how many letters are not known and stand in `unknown`.
+    """Lay out conversations; return how many letters are not known and stand in `unknown`: then all is to do again.
 
-    Text `t` is `texts[text_at[t]:text_at[t + 1]]`; before a turn stands its head, at the end of which is room for the
-    text's size. Writes where a row ends to `out_at`, and of each text its `characters` and `flags`.
+    Row `r` has the texts `row_at[r]:row_at[r + 1]`, and text `t` is `texts[text_at[t]:text_at[t + 1]]`. Before each
+    stands the head of its role, at the end of which is room for the text's size. Writes where a row ends to `out_at`,
+    and its `characters` and `flags`.
     """
     n = asked = 0
-    for text in range(len(text_at) - 1):
-        turn = text % turns
-        for k in range(head_at[turn], head_at[turn + 1]):
-            out[n] = heads[k]
-            n += 1
-        begin = n
-        n, flags[text], characters[text], asked = _fold(
-            texts, text_at[text], text_at[text + 1], kinds, letter_at, letters, out, n, unknown, asked
-        )
-        for k in range(SIZE):
-            out[begin - 1 - k] = (n - begin) >> (8 * k) & 0xFF
-        if turn == turns - 1:
-            out_at[text // turns + 1] = n
+    for row in range(len(row_at) - 1):
+        flags[row], characters[row] = PLAIN, 0
+        for text in range(row_at[row], row_at[row + 1]):
+            for k in range(head_at[roles[text]], head_at[roles[text] + 1]):
+                out[n] = heads[k]
+                n += 1
+            begin = n
+            n, is_plain, count, asked = _fold(
+                texts, text_at[text], text_at[text + 1], kinds, letter_at, letters, out, n, unknown, asked
+            )
+            for k in range(SIZE):
+                out[begin - 1 - k] = (n - begin) >> (8 * k) & 0xFF
+            if not is_plain:
+                flags[row] &= ~PLAIN
+            if text == row_at[row] and n > begin and out[begin] == BRACKET:
+                flags[row] |= BRACKETED
+            characters[row] += count
+        out_at[row + 1] = n
     return asked
 
 
@@ -70,8 +77,8 @@ def _fold(
     n: int,
     unknown: np.ndarray,
     asked: int,
-) -> tuple[int, int, int, int]:
-    """Write a text folded to `out[n:]`; return where it ends, its flags, its characters, and how many were `asked`."""
+) -> tuple[int, bool, int, int]:
+    """Write a text folded to `out[n:]`; return where it ends, if it is plain, its characters, and what was `asked`."""
     begin, characters, seen, before = n, 0, 0, 0
     gap, is_plain = True, True
     while i < end:
@@ -95,7 +102,7 @@ def _fold(
             continue
         code, width = code_point(texts, i, end)
         if code < 0:
-            return n, 0, characters, asked
+            return n, False, characters, asked
         i += width
         kind = kinds[code]
         if not kind & KNOWN:
@@ -113,7 +120,7 @@ def _fold(
     seen |= before & LAST
     n -= n > begin and out[n - 1] == SPACE
     is_plain = is_plain and n > begin and not (seen & FIRST and seen & (ALONE | LAST))
-    return n, PLAIN * is_plain + LISTED * (out[begin] == BRACKET), characters, asked
+    return n, is_plain, characters, asked
 
 
 @njit(cache=True, nogil=True)

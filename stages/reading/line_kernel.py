@@ -1,4 +1,4 @@
-"""Kernel: lines of JSON that are flat objects of one shape, and the texts in them as UTF-8, one after another.
+"""Kernel: lines of JSON that are objects of one shape, and the messages in them, roles and UTF-8, one after another.
 
 What it takes is what orjson takes, and what it gives of it is the same; a line of which it is not sure it leaves alone.
 """
@@ -10,21 +10,23 @@ from numba import njit
 
 from stages.duplicates.utf8 import code_point, put_code
 from stages.duplicates.vectors import copy_line, ends_of_lines, ends_of_strings, first_bit
+from stages.reading.shapes import ANSWERED, ASKED, LISTED, NOTHING, OTHER
+from thumbwheel.records import ROLES
 
 SLACK = 64
 """Bytes behind the lines, all zero, and behind the room for texts, that the kernel may look at or write to."""
-TEXT, NOTHING, OTHER = range(3)
-"""What stands under a key: a text that is wanted, a text without a character, or any plain value."""
 BAD = -1
 ONE = np.uint64(1)
 QUOTE, BACKSLASH, COMMA, COLON = ord('"'), ord("\\"), ord(","), ord(":")
-OPEN, CLOSE, MINUS, POINT, ZERO = ord("{"), ord("}"), ord("-"), ord("."), ord("0")
+OPEN, CLOSE, BEGIN, END = ord("{"), ord("}"), ord("["), ord("]")
+MINUS, POINT, ZERO = ord("-"), ord("."), ord("0")
+SYSTEM, USER, ASSISTANT = map(ROLES.index, ("system", "user", "assistant"))
 BLANK, TAB, RETURN = ord(" "), ord("\t"), ord("\r")
 LONGEST_NUMBER = 18
 ESCAPES = np.zeros(256, np.uint8)
 """What stands for a character behind a backslash, 0 where nothing of one byte does."""
 ESCAPES[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
-WORDS = np.frombuffer(b"true\0false\0null\0", np.uint8)
+LITERALS, LITERAL_AT = np.frombuffer(b"truefalsenull", np.uint8), np.array([0, 4, 9, 13])
 
 
 @njit(cache=True, nogil=True)
@@ -43,45 +45,131 @@ def find_ends(data: np.ndarray, count: int, ends: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def read_flat(
+def read_lines(
     data: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
-    keys: np.ndarray,
-    key_at: np.ndarray,
+    words: np.ndarray,
+    word_at: np.ndarray,
     kinds: np.ndarray,
+    senders: np.ndarray,
     contents: np.ndarray,
     content_at: np.ndarray,
+    roles: np.ndarray,
+    row_at: np.ndarray,
     fits: np.ndarray,
 ) -> int:
-    """Write the texts of lines that fit to `contents`, where each ends to `content_at`, and which lines fit to `fits`.
+    """Write the messages of lines that fit to `contents` and `roles`; return how many lines fit, which `fits` tells.
 
-    Key `k`, in its quotation marks, is `keys[key_at[k]:key_at[k + 1]]`. Returns how many texts there are.
+    `words[word_at[k]:word_at[k + 1]]` are, in quotation marks, the keys, of which `kinds` tells what stands under
+    them, the two keys of a message in a list, and the names of senders, whose roles `senders` tells. Where each text
+    ends goes to `content_at`, and how many texts there are behind each row to `row_at`.
     """
-    n = texts = 0
+    n = texts = rows = 0
     for line in range(len(starts)):
         begin, first = n, texts
         i = _skip(data, starts[line])
         i = i + 1 if data[i] == OPEN else BAD
         for k in range(len(kinds)):
-            i = _key(data, i, keys, key_at[k], key_at[k + 1])
+            i = _key(data, i, words, word_at[k], word_at[k + 1])
             if i == BAD:
                 break
-            i, n = _value(data, i, kinds[k], contents, n)
-            if i == BAD:
-                break
-            if kinds[k] == TEXT:
+            if kinds[k] == LISTED:
+                i, n, texts = _messages(
+                    data, i, words, word_at[len(kinds) :], senders, contents, content_at, roles, n, texts
+                )
+            else:
+                i, n = _value(data, i, kinds[k], contents, n)
+            if kinds[k] in (ASKED, ANSWERED):
                 texts += 1
-                content_at[texts] = n
-            i = _skip(data, i)
-            if data[i] != (CLOSE if k == len(kinds) - 1 else COMMA):
-                i = BAD
-                break
-            i += 1
-        fits[line] = i != BAD and _skip(data, i) == ends[line]
-        if not fits[line]:
+                content_at[texts], roles[texts - 1] = n, USER if kinds[k] == ASKED else ASSISTANT
+            i = _behind(data, i, CLOSE if k == len(kinds) - 1 else COMMA)
+        fits[line] = i != BAD and _skip(data, i) == ends[line] and _in_turn(roles, first, texts)
+        if fits[line]:
+            rows += 1
+            row_at[rows] = texts
+        else:
             n, texts = begin, first
-    return texts
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def _in_turn(roles: np.ndarray, first: int, end: int) -> bool:
+    """Tell what `stages.reading.plain.in_turn` tells."""
+    first += first < end and roles[first] == SYSTEM
+    for k in range(first, end):
+        if roles[k] != (USER if (k - first) % 2 == 0 else ASSISTANT):
+            return False
+    return end > first and (end - first) % 2 == 0
+
+
+@njit(cache=True, nogil=True)
+def _messages(
+    data: np.ndarray,
+    i: int,
+    words: np.ndarray,
+    word_at: np.ndarray,
+    senders: np.ndarray,
+    contents: np.ndarray,
+    content_at: np.ndarray,
+    roles: np.ndarray,
+    n: int,
+    texts: int,
+) -> tuple[int, int, int]:
+    """Write the messages of the list at `data[i]`; return the place behind it, and how many bytes and texts there are.
+
+    The words are the two keys of a message, and the names of senders.
+    """
+    if data[i] != BEGIN:
+        return BAD, n, texts
+    mark = COMMA
+    while mark == COMMA:
+        i = _skip(data, i + 1)
+        i = _key(data, i + 1, words, word_at[0], word_at[1]) if data[i] == OPEN else BAD
+        i, role = _sender(data, i, words, word_at[2:], senders)
+        i = _key(data, _behind(data, i, COMMA), words, word_at[1], word_at[2])
+        if i == BAD:
+            return BAD, n, texts
+        i, n = _value(data, i, ASKED, contents, n)
+        i = _behind(data, i, CLOSE)
+        if i == BAD:
+            return BAD, n, texts
+        texts += 1
+        content_at[texts], roles[texts - 1] = n, role
+        i = _skip(data, i)
+        mark = data[i]
+    return (i + 1 if mark == END else BAD), n, texts
+
+
+@njit(cache=True, nogil=True)
+def _sender(data: np.ndarray, i: int, words: np.ndarray, word_at: np.ndarray, senders: np.ndarray) -> tuple[int, int]:
+    """Return the place behind the name of a sender, and the sender's role."""
+    if i == BAD:
+        return BAD, 0
+    for k in range(len(senders)):
+        place = _word(data, i, words, word_at[k], word_at[k + 1])
+        if place != BAD:
+            return place, senders[k]
+    return BAD, 0
+
+
+@njit(cache=True, nogil=True)
+def _behind(data: np.ndarray, i: int, mark: int) -> int:
+    """Return the place behind a mark, before which blanks may stand."""
+    if i == BAD:
+        return BAD
+    i = _skip(data, i)
+    return i + 1 if data[i] == mark else BAD
+
+
+@njit(cache=True, nogil=True)
+def _word(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> int:
+    """Return the place behind a word, if it stands there."""
+    for k in range(start, end):
+        if data[i] != words[k]:
+            return BAD
+        i += 1
+    return i
 
 
 @njit(cache=True, nogil=True)
@@ -93,17 +181,12 @@ def _skip(data: np.ndarray, i: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _key(data: np.ndarray, i: int, keys: np.ndarray, start: int, end: int) -> int:
-    """Return the place of the value of a key."""
+def _key(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> int:
+    """Return the place of the value under a key."""
     if i == BAD:
         return BAD
-    i = _skip(data, i)
-    for k in range(start, end):
-        if data[i] != keys[k]:
-            return BAD
-        i += 1
-    i = _skip(data, i)
-    return _skip(data, i + 1) if data[i] == COLON else BAD
+    i = _behind(data, _word(data, _skip(data, i), words, start, end), COLON)
+    return BAD if i == BAD else _skip(data, i)
 
 
 @njit(cache=True, nogil=True)
@@ -111,14 +194,17 @@ def _value(data: np.ndarray, i: int, kind: int, out: np.ndarray, n: int) -> tupl
     """Return the place behind a value, and where in `out` its text ends if it is wanted."""
     if data[i] == QUOTE:
         i, end = _string(data, i + 1, out, n)
-        if kind == TEXT:
+        if kind in (ASKED, ANSWERED):
             return i, end
         is_sound = end == n if kind == NOTHING else _is_utf8(out, n, end)
         return (i if is_sound else BAD), n
     if kind != OTHER:
         return BAD, n
-    word = _word(data, i)
-    return (word if word != BAD else _number(data, i)), n
+    for k in range(len(LITERAL_AT) - 1):
+        place = _word(data, i, LITERALS, LITERAL_AT[k], LITERAL_AT[k + 1])
+        if place != BAD:
+            return place, n
+    return _number(data, i), n
 
 
 @njit(cache=True, nogil=True)
@@ -185,22 +271,6 @@ def _is_utf8(text: np.ndarray, i: int, end: int) -> bool:
             return False
         i += width
     return True
-
-
-@njit(cache=True, nogil=True)
-def _word(data: np.ndarray, i: int) -> int:
-    """Return the place behind `true`, `false` or `null`."""
-    k = 0
-    while k < len(WORDS):
-        place = i
-        while WORDS[k] and data[place] == WORDS[k]:
-            place, k = place + 1, k + 1
-        if not WORDS[k]:
-            return place
-        while WORDS[k]:
-            k += 1
-        k += 1
-    return BAD
 
 
 @njit(cache=True, nogil=True)
