@@ -20,7 +20,8 @@ FIRST, ALONE, LAST, RARE, BESIDE = 16, 32, 64, 128, 256
 """Signs of mojibake, of `stages.reading.mend.LetterSigns`."""
 GROWTH = 3
 """What folds to so many times its bytes, or more, is hard."""
-JAMO = range(0x1100, 0x1200)
+JAMO = range(0x1160, 0x1200)
+"""Those of Hangul that follow another in a syllable."""
 
 
 class Letters:

@@ -21,89 +21,10 @@ from stages.reading.containers import read_lines
 from stages.reading.intake import SCHEMAS, Intake
 from stages.reading.letters import joins
 from tests.conftest import public_or_skip
+from tests.stages.reading.lines import FILES, FORMATS
 from tests.stages.reading.test_intake import params, source
 
-WITH_FILES = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-ODD = [
-    *(
-        "",
-        " ",
-        "a",
-        "A  b",
-        " \n\n x ",
-        "\t",
-        "’",
-        "É…",
-        "â€™ Ã©",
-        "Ã",
-        "Ã é",
-        "e\u0301",
-        "\xa0",
-        "\x85",
-        "\u3000 \u3000",
-    ),
-    *("ﬁ", "ﷺ", "日本", "각", "ᄀ", "\u1161", "\x00", "\x0b", "\x1f", "\x7f", "\ufffd", "\ud800", "👩‍👩‍👧", "ß", "İ"),
-    *(
-        "[",
-        " [",
-        "[{",
-        "### Response:",
-        "### Instruction:\nx\n\n### Response:",
-        "x" * 63,
-        "y" * 64,
-        "z" * 65,
-        "\\",
-        '"',
-        "/",
-    ),
-]
-TEXT = st.lists(st.sampled_from(ODD), max_size=5).map("".join) | st.text(max_size=8)
-VALUE = TEXT | st.none() | st.booleans() | st.integers() | st.floats() | st.just([]) | st.just({"a": [1]})
-MORE = st.fixed_dictionaries({}, optional={"task": VALUE, "input": VALUE, "user": TEXT, "é": TEXT, "label": VALUE})
-SENDER = st.sampled_from(["user", "assistant", "system", "human", "gpt", "Human", "tool"])
-
-
-def talk(sender: str, content: str, names: tuple[str, str]) -> st.SearchStrategy[Any]:
-    """Return lists of messages, most of them in turn."""
-
-    def in_turn(texts: list[str]) -> list[dict[str, str]]:
-        roles = ("system",) * (len(texts) % 2) + names * (len(texts) // 2)
-        return [{sender: role, content: text} for role, text in zip(roles, texts, strict=True)]
-
-    odd = st.lists(st.fixed_dictionaries({sender: SENDER, content: VALUE}, optional={"n": VALUE}), max_size=4)
-    return odd | st.lists(TEXT, min_size=2, max_size=5).map(in_turn)
-
-
-TURNED = st.one_of(
-    st.fixed_dictionaries({"messages": talk("role", "content", ("user", "assistant"))}, optional={"task": VALUE}),
-    st.fixed_dictionaries({"id": TEXT, "conversations": talk("from", "value", ("human", "gpt"))}),
-    st.fixed_dictionaries({"prompt": TEXT, "completion": TEXT}),
-    st.fixed_dictionaries({"task": VALUE, "prompt": TEXT, "completion": TEXT, "n": VALUE}),
-    st.fixed_dictionaries({"instruction": TEXT, "input": st.just("") | VALUE, "output": TEXT}),
-    st.fixed_dictionaries({"completion": TEXT, "prompt": TEXT}),
-)
-FORMATS = st.sampled_from(["auto", "auto", "prompt_completion", "alpaca", "messages", "sharegpt"])
-DAMAGE = st.sampled_from(
-    [b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b"\xff", b"\xe2\x80", b",", b" ", b"\x00", b"01", b"\r"]
-)
-JUNK = st.sampled_from(
-    [b"", b"  ", b"[1]", b"null", b'{"prompt": "a"', b'{"prompt": "a", "completion": "b"} x', b"\xef\xbb\xbf{}", b"{}"]
-)
-
-
-@st.composite
-def line(draw: st.DrawFn) -> bytes:
-    """Return a line: a record written in one of the ways of JSON, sometimes damaged, or junk."""
-    record = draw(TURNED | st.tuples(TURNED, MORE).map(lambda both: {**both[0], **both[1]}))
-    spaced = draw(st.sampled_from([(", ", ": "), (",", ":"), (" ,\t", "  : ")]))
-    text = json.dumps(record, ensure_ascii=draw(st.booleans()), separators=spaced)
-    data = (draw(st.sampled_from(["", " "])) + text + draw(st.sampled_from(["", "\r", " \t"]))).encode(
-        "utf-8", "replace"
-    )
-    if draw(st.integers(0, 5)) == 0:
-        place = draw(st.integers(0, len(data)))
-        data = data[:place] + draw(DAMAGE) + data[place:]
-    return data if draw(st.integers(0, 7)) else draw(JUNK)
+WITH_FILES = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def tables_of(intake: Intake, batches: Iterator[dict[str, pa.RecordBatch]]) -> tuple[Any, ...]:
@@ -116,25 +37,22 @@ def tables_of(intake: Intake, batches: Iterator[dict[str, pa.RecordBatch]]) -> t
 def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what lines give by whole columns, and what they give record by record."""
     path.write_bytes(data)
-    one, other = (Intake(source(**more), "f.jsonl", params(limit=150, characters=characters)) for _ in range(2))
+    one, other = (Intake(source(**more), "f.jsonl", params(limit=400, characters=characters)) for _ in range(2))
     by_columns = tables_of(one, one.take_lines(read_pieces(path, 0, len(data), 7)))
     return by_columns, tables_of(other, other.take(read_lines(io.BytesIO(data), 7)))
 
 
 @WITH_FILES
-@given(st.lists(line(), max_size=7), FORMATS, st.booleans())
-def test_by_columns_is_as_record_by_record(tmp_path: Path, lines: list[bytes], format: str, consent: bool) -> None:
-    data = b"\n".join(one.replace(b"\n", b" ") for one in lines)
-
+@given(FILES, FORMATS, st.booleans())
+def test_by_columns_is_as_record_by_record(tmp_path: Path, data: bytes, format: str, consent: bool) -> None:
     by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, format=format, consent=consent)
 
     assert by_columns == by_records
 
 
 @WITH_FILES
-@given(st.lists(line(), max_size=7), st.integers(1, 999))
-def test_where_pieces_end_changes_nothing(tmp_path: Path, lines: list[bytes], piece: int) -> None:
-    data = b"".join(one.replace(b"\n", b" ") + b"\n" for one in lines)
+@given(FILES, st.integers(1, 999))
+def test_where_pieces_end_changes_nothing(tmp_path: Path, data: bytes, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "PIECE", piece)
         by_columns, by_records = both_ways(tmp_path / "f.jsonl", data)
