@@ -1,7 +1,7 @@
 """Lines of JSON by whole columns: of those that are plain and of one shape, all conversations at once.
 
 What is taken here is what `stages.reading.plain` and `stages.reading.formats` would take, and is taken as they would; a
-line that is not plain is left to them. It pays for long files, for the import of numba takes as long as some 30 MB.
+line that is not plain is left to them. The kernels take half a second to load, so that it pays for long files.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ from thumbwheel.settings import REPOSITORY, settings
 
 STRETCH = 32 << 20
 """Bytes of a plain JSONL file that are read as one unit."""
+BY_COLUMNS = 60 << 20
+"""Bytes of a file from which to read it by columns saves about what it takes to load the kernels, and then more."""
 PIECE = 1 << 18
 """Bytes that are read at once."""
 POOLED = 192 << 20
@@ -164,11 +166,12 @@ def kept() -> Path:
 
 
 def _batches(unit: Unit, intake: Intake) -> Iterator[Batches]:
-    """Take in a unit; by columns where it is a stretch of which one of the first lines has a shape that may be so."""
+    """Take in a unit; by columns if it is of a long file, and one of its first lines has a shape that may be plain."""
     if unit.stretch is None:
         return intake.take(sources.read(unit.file))
     path, (start, end, row) = settings().root / str(unit.file["uri"]), unit.stretch
-    if shape_among(islice(_lines(path, unit.stretch), LOOKED_AT), unit.source.format) is None:
+    first = islice(_lines(path, unit.stretch), LOOKED_AT)
+    if unit.file["size"] < BY_COLUMNS or shape_among(first, unit.source.format) is None:
         return intake.take(read_lines(_lines(path, unit.stretch), row))
     from stages.reading.columns import read_pieces
 
