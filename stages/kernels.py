@@ -32,6 +32,18 @@ def main() -> None:
                 history.find(id_keys(table["id"], SKETCH.seed))
                 history.similarities(documents, history.clusters()[documents])
     signatures(folded, SKETCH)
+    read_a_line()
+
+
+def read_a_line() -> None:
+    """Take in a line by whole columns."""
+    from stages.reading.columns import plain_columns, read_pieces
+
+    with tempfile.NamedTemporaryFile() as file:
+        size = file.write('{"prompt": "Who?", "completion": "You — “naïve” one… \\n"}\n'.encode())
+        file.flush()
+        for lines in read_pieces(Path(file.name), 0, size, 0):
+            plain_columns(lines, "auto", size)
 
 
 if __name__ == "__main__":

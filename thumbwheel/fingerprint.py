@@ -59,7 +59,9 @@ class Fingerprint:
 
         if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
             array = array.cast(pa.large_binary())
-        array = array.fill_null("" if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) else b"")
+        if array.null_count:
+            is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+            array = array.fill_null("" if is_text else b"")
         _, offsets, data = array.buffers()
         width = np.int64 if _is_large(array.type) else np.int32
         ends = (

@@ -53,7 +53,9 @@ def write_parts(uri: str, rows: pa.RecordBatchReader, total: Fingerprint) -> lis
     for batches in cut(_small(rows), rows.schema):
         for batch in batches:
             total.update(batch)
-        parts.append(_write(uri, pa.Table.from_batches(batches, rows.schema), {part.name for part in parts}))
+        mark = fingerprint_of(rows.schema, batches) if parts else total.hexdigest()  # which is the first part's as well
+        name = _name(mark, {part.name for part in parts})
+        parts.append(_write(uri, name, pa.Table.from_batches(batches, rows.schema)))
     return parts
 
 
@@ -85,8 +87,7 @@ def _ends_part(batch: pa.RecordBatch) -> bool:
     return int(fingerprint_of(batch.schema, [batch.slice(batch.num_rows - 1)]), 16) % ODDS == 0
 
 
-def _write(uri: str, table: pa.Table, taken: set[str]) -> Part:
-    name = _name(fingerprint_of(table.schema, table.to_batches()), taken)
+def _write(uri: str, name: str, table: pa.Table) -> Part:
     size = _size_of(uri, name)
     if size is None:
         data = _encoded(table)
@@ -106,7 +107,10 @@ def _encoded(table: pa.Table) -> pa.Buffer:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="zstd", compression_level=1)
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", compression_level=1) as writer:
+        for start in range(0, table.num_rows, BATCH_ROWS):  # where the pages are cut must not depend on the batches
+            for batch in table.slice(start, BATCH_ROWS).combine_chunks().to_batches():
+                writer.write_batch(batch)
     return sink.getvalue()
 
 

@@ -52,6 +52,38 @@ def _answer(text: Any, question: Question) -> tuple[Any, Any]:
     return types.uint64(text, types.intp), generate
 
 
+@intrinsic
+def ends_of_lines(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` end a line."""
+    return _answer(text, lambda builder, line: _any_of(builder, line, "\n"))
+
+
+@intrinsic
+def ends_of_strings(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` no JSON string holds as they are: `"`, backslash and controls."""
+    return _answer(text, lambda builder, line: _any_of(builder, line, '"\\', below=0x20))
+
+
+@intrinsic
+def controls(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` are ASCII's controls."""
+    return _answer(text, lambda builder, line: _any_of(builder, line, "\x7f", below=0x20))
+
+
+@intrinsic
+def breaks_and_blanks(_: Any, text: Any, i: Any) -> Any:
+    """Return as uint64 which of `text[i:i + LINE]` are a blank, a tabulator, or an end of a line."""
+    return _answer(text, lambda builder, line: _any_of(builder, line, " \t\n\r"))
+
+
+def _any_of(builder: Builder, line: Any, chars: str, below: int = 0) -> Any:
+    """Say which bytes are one of a few characters, or less than `below`."""
+    found = builder.icmp_unsigned("<", line, every(below))
+    for char in chars:
+        found = builder.or_(found, builder.icmp_unsigned("==", line, every(ord(char))))
+    return found
+
+
 def _alphanumeric(builder: Builder, line: Any) -> Any:
     letter = builder.sub(builder.or_(line, every(0x20)), every(ord("a")))
     digit = builder.sub(line, every(ord("0")))
@@ -80,6 +112,34 @@ def copy_letters(_: Any, text: Any, i: Any, letters: Any, kept: Any, out: Any, n
         return context.get_dummy_value()
 
     return types.void(text, types.intp, types.uint64, types.uint64, out, types.intp), generate
+
+
+@intrinsic
+def copy_line(_: Any, text: Any, i: Any, out: Any, n: Any) -> Any:
+    """Copy `text[i:i + LINE]` to `out[n:]`."""
+    return _copied(text, out, lambda builder, line: line)
+
+
+@intrinsic
+def copy_folded(_: Any, text: Any, i: Any, out: Any, n: Any) -> Any:
+    """Copy `text[i:i + LINE]` to `out[n:]`, ASCII letters in lower case, and a blank for every control but the last."""
+    return _copied(text, out, _folded)
+
+
+def _folded(builder: Builder, line: Any) -> Any:
+    upper = builder.icmp_unsigned("<", builder.sub(line, every(ord("A"))), every(26))
+    lower = builder.or_(line, builder.select(upper, every(0x20), every(0)))
+    return builder.select(builder.icmp_unsigned("<", line, every(0x20)), every(0x20), lower)
+
+
+def _copied(text: Any, out: Any, change: Question) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Any:
+        source = pointer(context, builder, signature.args[0], arguments[:2], LINE)
+        target = pointer(context, builder, signature.args[2], arguments[2:], LINE)
+        builder.store(change(builder, builder.load(source, align=1)), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(text, types.intp, out, types.intp), generate
 
 
 @intrinsic

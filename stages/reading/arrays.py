@@ -26,6 +26,14 @@ def text_array(contents: Sequence[bytes]) -> pa.Array:
     return pa.StringArray.from_buffers(len(contents), pa.py_buffer(ends), pa.py_buffer(b"".join(contents)))
 
 
+def interleaved(
+    batch: pa.RecordBatch, places: np.ndarray | pa.Array, other: pa.RecordBatch, others: np.ndarray
+) -> pa.RecordBatch:
+    """Return the rows of two batches in the order of their places; those of one place keep theirs."""
+    order = np.argsort(np.concatenate([places, others]), kind="stable")
+    return pa.concat_batches([batch, other]).take(pa.array(order))
+
+
 def encodable(text: Any) -> Any:
     """Return a text with a question mark for every lone surrogate, and what is no text as it is."""
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text

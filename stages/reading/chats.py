@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,9 @@ from stages.reading.mend import LanguageParams, language_of
 from stages.reading.plain import Plain
 from stages.reading.sources import Source
 from thumbwheel.records import CONVERSATION, MESSAGE
+
+if TYPE_CHECKING:
+    from stages.reading.columns import Columns
 
 Said = tuple[str | None, str | None, str | None, str | None, str | None]
 """What a record says of its licence, language, topic, user and moment."""
@@ -86,10 +89,33 @@ class Chats:
             self._languages(languages),
             *others,
             [True] * len(self),
-            self._meta(),
+            self._meta(pa.array(self._rows, pa.int64()), pa.array(self._ends)),
         ]
         self._clear()
         return to_batch(columns, CONVERSATION)
+
+    def of_columns(self, columns: Columns) -> pa.RecordBatch:
+        """Return conversations that were taken by whole columns as rows of their table."""
+        count, source = len(columns.rows), self._source
+        nothing = pa.nulls(count, pa.string())
+        return to_batch(
+            [
+                columns.ids,
+                columns.messages,
+                *(pa.repeat(name, count) for name in (source.name, source.licence)),
+                self._languages_of(columns),
+                *[nothing] * 3,
+                pa.repeat(True, count),
+                self._meta(pa.array(columns.rows), "}"),
+            ],
+            CONVERSATION,
+        )
+
+    def _languages_of(self, columns: Columns) -> pa.Array:
+        if not self._language.characters:
+            return pa.repeat(self._source.lang, len(columns.rows))
+        told = (language_of(texts, self._language) for texts in columns.texts())
+        return pa.array([language or self._source.lang for language in told], pa.string())
 
     def _messages(self) -> pa.Array:
         """Return the messages as a column, by its leaves; from dictionaries it takes several times as long."""
@@ -109,6 +135,5 @@ class Chats:
         texts = (self._texts[start:end] for start, end in pairwise(self._bounds()))
         return [said or language_of(text, params) or default for said, text in zip(named, texts, strict=True)]
 
-    def _meta(self) -> pa.Array:
-        rows = pa.array(self._rows, pa.int64()).cast(pa.string())
-        return pc.binary_join_element_wise(self._place, rows, pa.array(self._ends), "")
+    def _meta(self, rows: pa.Array, ends: pa.Array | str) -> pa.Array:
+        return pc.binary_join_element_wise(self._place, rows.cast(pa.string()), ends, "")

@@ -21,6 +21,10 @@ import orjson
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 8 << 20
+HANDFUL = 32
+"""Records that are looked at together: so many that a look at each costs little, so few that most are all plain."""
+HANDFUL_BYTES = 1 << 20
+"""A handful ends where so many bytes are reached, so that the memory it takes depends on no number of rows."""
 BLANK = re.compile(r"\s*")
 WINDOW = 1 << 20
 """Characters of a JSON array that are looked at together; a record may be longer."""
@@ -40,10 +44,27 @@ class Fault(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record and where it stood: `row` counts records from 0; in JSONL it is the line, blank lines included."""
+    """A record and where it stood: `row` counts records from 0; in JSONL it is the line, blank lines included.
+
+    `size` is about how many bytes it took, as far as its container tells.
+    """
 
     row: int
     value: Any
+    size: int = 0
+
+
+def handfuls(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield records a handful at a time: `HANDFUL` of them, or fewer if they are large."""
+    handful, size = [], 0
+    for record in records:
+        handful.append(record)
+        size += record.size
+        if len(handful) == HANDFUL or size >= HANDFUL_BYTES:
+            yield handful
+            handful, size = [], 0
+    if handful:
+        yield handful
 
 
 def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:
@@ -51,7 +72,7 @@ def read_lines(stream: Iterable[bytes], first: int = 0) -> Iterator[Record]:
     for row, line in enumerate(stream, first):
         value = parse(line)
         if type(value) is not Fault or not line.isspace():
-            yield Record(row, value)
+            yield Record(row, value, len(line))
 
 
 def parse(line: bytes) -> Any:
@@ -92,7 +113,7 @@ def read_json(stream: IO[bytes]) -> Iterator[Record]:
         head += stream.readline()
     if not head or isinstance(parse(head), Fault):
         raise ValueError("a JSON file must hold one array of records, or one record a line")
-    yield Record(row, parse(head))
+    yield Record(row, parse(head), len(head))
     yield from read_lines(stream, row + 1)
 
 
@@ -107,9 +128,14 @@ def read_csv(stream: IO[bytes]) -> Iterator[Record]:
     rows = csv.DictReader(text, strict=True)
     try:
         for row, item in enumerate(rows):
-            yield Record(row, _cells(item))
+            yield Record(row, _cells(item), _size(item))
     except csv.Error as error:
         raise csv.Error(f"line {rows.reader.line_num}: {error}") from None
+
+
+def _size(item: dict[Any, Any]) -> int:
+    """Return how many characters, and cells without a name, a row of a CSV holds."""
+    return sum([len(cell) for cell in item.values() if cell])
 
 
 def _cells(item: dict[Any, Any]) -> dict[str, Any] | Fault:
@@ -134,7 +160,7 @@ def read_parquet(stream: IO[bytes]) -> Iterator[Record]:
         row = 0
         for batch in file.iter_batches(_rows_at_once(file.metadata), use_threads=False):
             for item in rows_of(batch):
-                yield Record(row, item)
+                yield Record(row, item, batch.nbytes // batch.num_rows)
                 row += 1
 
 
@@ -182,8 +208,8 @@ def _array(head: bytes, stream: IO[bytes]) -> Iterator[Record]:
     place = text.skip(text.text.index("[") + 1)
     row = 0
     while text.text[place : place + 1] != "]":
-        value, place = text.item(place)
-        yield Record(row, value)
+        value, size, place = text.item(place)
+        yield Record(row, value, size)
         row += 1
         if text.text[place] == ",":
             place = text.skip(place + 1)
@@ -204,8 +230,8 @@ class _Text:
         self._stream, self._ended = stream, False
         self.text = self._decoder.decode(head)
 
-    def item(self, place: int) -> tuple[Any, int]:
-        """Return the value at `place`, and the place of what follows behind it.
+    def item(self, place: int) -> tuple[Any, int, int]:
+        """Return the value at `place`, the characters it took, and the place of what follows behind it.
 
         A value that ends where the window ends is read again with more of it, for a number may go on.
         """
@@ -214,8 +240,8 @@ class _Text:
                 value, end = DECODER.raw_decode(self.text, place)
                 if end > len(self.text) - TAIL and self._grow():
                     continue
-                if (end := self.skip(end)) < len(self.text):
-                    return value, end
+                if (behind := self.skip(end)) < len(self.text):
+                    return value, end - place, behind
                 raise ValueError("the array is cut off")
             except json.JSONDecodeError as error:
                 cut_off = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - TAIL

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from stages.reading.arrays import encodable, to_batch
+from stages.reading.arrays import encodable, interleaved, to_batch
 from stages.reading.chats import Chats
-from stages.reading.containers import Fault, Record
+from stages.reading.containers import Fault, Record, handfuls
 from stages.reading.fields import has_consent, moment_of, user_of, users_of, word_of
 from stages.reading.formats import read_record
 from stages.reading.mend import LanguageParams, mend
@@ -23,11 +23,12 @@ from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
 from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, fold, preference_id
 
+if TYPE_CHECKING:
+    from stages.reading.columns import Columns, Lines
+
 SHOWN = 10_000
 """Characters of a quarantined row that are kept."""
 NOBODY = Forgotten()
-HANDFUL = 32
-"""Records that are looked at together: so many that a look at each costs little, so few that most are all plain."""
 BATCH_ROWS = 8192
 BATCH_CHARACTERS = 4 << 20
 """Rows are handed on when there are so many of them, or of their characters."""
@@ -74,14 +75,35 @@ class Intake:
 
     def take(self, records: Iterable[Record]) -> Iterator[Batches]:
         """Take in records and hand on their rows, batch by batch, and at the end what is left."""
-        coming = iter(records)
-        while handful := list(islice(coming, HANDFUL)):
+        for _ in self._taking(records):
+            if self.characters > BATCH_CHARACTERS or self.taken >= BATCH_ROWS:
+                yield self._hand_on()
+        yield self._hand_on()
+
+    def take_lines(self, pieces: Iterable[Lines]) -> Iterator[Batches]:
+        """Take in pieces of JSONL, of each whole columns of what is plain, and hand on the rows of each piece."""
+        for lines in pieces:
+            columns = self._columns(lines)
+            self.read += len(columns.rows) if columns else 0
+            for _ in self._taking(lines.records(columns.others(lines) if columns else range(len(lines.starts)))):
+                pass
+            yield self._hand_on(columns)
+
+    def _columns(self, lines: Lines) -> Columns | None:
+        """Return what can be taken of lines by whole columns."""
+        from stages.reading.columns import plain_columns
+
+        if self.source.kind == "preference" or not self.source.consent:
+            return None
+        return plain_columns(lines, self.source.format, self.params.max_characters)
+
+    def _taking(self, records: Iterable[Record]) -> Iterator[None]:
+        """Take in records, a handful at once or each by itself, and yield whenever some are in."""
+        for handful in handfuls(records):
             for some in [handful] if self._accept_plain(handful) else self._one_by_one(handful):
                 self.read += len(some)
                 self.taken += len(some)
-                if self.characters > BATCH_CHARACTERS or self.taken >= BATCH_ROWS:
-                    yield self._hand_on()
-        yield self._hand_on()
+                yield
 
     def _one_by_one(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         """Take in each record by itself, and yield it once it is in."""
@@ -183,8 +205,8 @@ class Intake:
         place = (f"{self.source.name}:{self.file}", record.row)
         self.misfits.append((*place, misfit.reason, encodable(str(misfit)[:DETAIL]), text))
 
-    def _hand_on(self) -> Batches:
-        """Return the rows of each table that has some, and forget them."""
+    def _hand_on(self, columns: Columns | None = None) -> Batches:
+        """Return the rows of each table that has some, those of `columns` among them, and forget them."""
         batches: Batches = {}
         if self.chats:
             batches["conversations"] = self.chats.hand_on()
@@ -194,7 +216,20 @@ class Intake:
         if self.rows:
             batches["origins"] = self._origins(batches)
         self._clear()
-        return batches
+        return self._with_columns(batches, columns) if columns else batches
+
+    def _with_columns(self, batches: Batches, columns: Columns) -> Batches:
+        """Return batches with the rows of columns among theirs, in the order of the file."""
+        whole = {"conversations": self.chats.of_columns(columns), "origins": self._origins_of(columns)}
+        if "origins" not in batches:
+            return {**batches, **whole}
+        rows, tables = (batches["origins"][name] for name in ("row", "table"))
+        places = {"origins": rows, "conversations": rows.filter(pc.equal(tables, "conversations"))}
+        mixed = {
+            name: interleaved(batches[name], places[name], batch, columns.rows) if name in batches else batch
+            for name, batch in whole.items()
+        }
+        return {**batches, **mixed}
 
     def _origins(self, batches: Batches) -> pa.RecordBatch:
         """Return where rows came from; a conversation's id has come only now, with those of the whole batch."""
@@ -202,6 +237,11 @@ class Intake:
         ids = [pair or next(waiting) for pair in self.pairs]
         tables = ["preferences" if pair else "conversations" for pair in self.pairs]
         return to_batch([ids, tables, [self.file] * len(ids), self.rows], ORIGIN)
+
+    def _origins_of(self, columns: Columns) -> pa.RecordBatch:
+        count = len(columns.rows)
+        tables, files = (pa.repeat(value, count) for value in ("conversations", self.file))
+        return to_batch([columns.ids, tables, files, pa.array(columns.rows)], ORIGIN)
 
 
 def mended_item(item: Chat | Pair) -> Chat | Pair:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -99,6 +99,50 @@ def _model() -> Any:
     return fasttext.load_model(str(Path(folders[0]) / "resources" / "lid.176.ftz"))
 
 
+class LetterClasses(NamedTuple):
+    """Classes of letters, as they stand within the brackets of a pattern, in the order of `LetterSigns`."""
+
+    core: str
+    alone: str
+    last: str
+    rare: str
+    beside: str
+
+
+class LetterSigns(NamedTuple):
+    """A letter's part in the two conditions of `_patterns`: the first, and four of the second."""
+
+    is_core: bool
+    is_alone: bool
+    is_last: bool
+    """Of a run of letters beyond ASCII."""
+    is_rare: bool
+    """Beside one that `stands_beside`."""
+    stands_beside: bool
+
+
+def letter_signs(letter: str) -> LetterSigns:
+    """Return what a letter beyond ASCII has to do with mojibake."""
+    return LetterSigns(*(re.match(f"[{letters}]", letter) is not None for letters in _letters()))
+
+
+@cache
+def _letters() -> LetterClasses:
+    from ftfy.badness import MOJIBAKE_CATEGORIES as KINDS
+
+    letters = KINDS["lower_common"] + KINDS["upper_common"]
+    others = "".join(chars for kind, chars in KINDS.items() if kind not in ("lower_common", "upper_common", "c1"))
+    quiet = ("common", "start_punctuation", "end_punctuation", "lower_common", "upper_common")
+    core = "".join(chars for kind, chars in KINDS.items() if kind not in quiet)
+    return LetterClasses(
+        core=f"{core}{ODD_LETTERS}ВГРСΒΓΞΟ",
+        alone=f"{KINDS['c1']}Œœ",
+        last="ÃÂ",
+        rare=f"{others}{ODD_LETTERS}",
+        beside=f"{letters}{others}",
+    )
+
+
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return two conditions on the runs of characters beyond ASCII for any rule of `ftfy.badness` to hold.
@@ -107,14 +151,5 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     needs a C1 control, an Œ, an Â or Ã that ends a run, or two characters side by side of which one is no common
     letter.
     """
-    from ftfy.badness import MOJIBAKE_CATEGORIES as KINDS
-
-    letters = KINDS["lower_common"] + KINDS["upper_common"]
-    others = "".join(chars for kind, chars in KINDS.items() if kind not in ("lower_common", "upper_common", "c1"))
-    quiet = ("common", "start_punctuation", "end_punctuation", "lower_common", "upper_common")
-    core = "".join(chars for kind, chars in KINDS.items() if kind not in quiet)
-    rare = f"[{others}{ODD_LETTERS}]"
-    return (
-        re.compile(f"[{core}{ODD_LETTERS}ВГРСΒΓΞΟ]"),
-        re.compile(f"[{KINDS['c1']}Œœ]|[ÃÂ] |{rare}[{letters}{others}]|[{letters}{others}]{rare}"),
-    )
+    core, alone, last, rare, beside = _letters()
+    return re.compile(f"[{core}]"), re.compile(f"[{alone}]|[{last}] |[{rare}][{beside}]|[{beside}][{rare}]")

