@@ -63,7 +63,8 @@ def measure_units() -> Units:
     ours.kept_of(table.slice(0, 100))
     folded, fold_cost = _timed(lambda: fold_table(table, ours.documents))
     (keys, _), sketch_cost = _timed(lambda: band_keys(folded, params))
-    bands, sort_cost = _timed(lambda: sorted_bands(keys.copy()))
+    unsorted = keys.copy()
+    bands, sort_cost = _timed(lambda: sorted_bands(unsorted))
     company, joins, confirm_cost = 0, 0, 0.0
     for band in range(params.bands):
         rows = with_company(Bands(bands.keys[[band]], bands.rows[[band]]))

@@ -193,19 +193,21 @@ def _link_known(
     count = 0
     bands, rows = some.bands.rows.shape
     for row in range(rows):
+        cluster = _root(parents, base + row)
         for band in range(bands):
             for place in range(places[row, band, 0], places[row, band, 1]):
                 other = known.bands.rows[band, place]
                 if met[other] == row + 1:
                     continue
                 met[other] = row + 1
-                if _root(parents, base + row) == _root(parents, known.base + other) or not may_be_similar(
-                    mine.held, row, theirs.held, other, threshold
-                ):
+                if cluster == _root(parents, known.base + other):
+                    continue
+                if not may_be_similar(mine.held, row, theirs.held, other, threshold):
                     continue
                 similar = similarity(set_in(row, mine, words), set_in(other, theirs, words), threshold)
                 if similar > 0:
                     count = _join(parents, base + row, known.base + other, similar, joins, count)
+                    cluster = _root(parents, base + row)
     return count
 
 
