@@ -122,8 +122,8 @@ def rows(labelled: LabelledSet, kinds: Sequence[str], detectors: Sequence[str]) 
     if set(kinds) <= set(NAME_KINDS) and not labelled.partly:
         blind = [Labelled(text.text, tuple(_of_any_kind(text.spans, kinds))) for text in labelled.texts]
         for name in detectors:
-            pairs = zip(blind, found[name], strict=True)
-            tallies = [tally(text, _of_any_kind(spans, kinds), ANY) for text, spans in pairs]
+            both = zip(blind, found[name], strict=True)
+            tallies = [tally(text, _of_any_kind(spans, kinds), ANY) for text, spans in both]
             table.append(_row(labelled, ANY, name, tallies))
     return table
 

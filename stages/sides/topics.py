@@ -94,7 +94,7 @@ def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> l
 
 
 def _shares(labels: np.ndarray, count: int, corpus: Corpus, words: int) -> np.ndarray:
-    """Return the share of each topic's rows whose users say a word, shape (topics, words); a few rows count for less."""
+    """Return the share of a topic's rows whose users say a word, shape (topics, words); that of few rows is less."""
     import numpy as np
 
     row_of = np.repeat(np.where(corpus.asked, corpus.rows, len(labels)), corpus.words.sizes())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from thumbwheel.pii.kinds import Finding, without_overlaps
@@ -42,6 +42,8 @@ NO_NAME = re.compile(r"[\[\]@#/\\<>{}=|]|\d{3}|^\W*$|_")
 """Marks of code, of handles, of numbers, and of placeholders; spaCy's model takes any of them for organisations."""
 NO_PERSON = re.compile(r"[\[\]@/\\<>{}=|]|^[A-Z][A-Z0-9_]*_\d+$")
 """Marks of code and of placeholders; an address has numbers."""
+REMEMBERED = 64
+"""Texts: more than most conversations have messages."""
 MAX_CHARACTERS = 100_000
 """Of a piece given to the model at once; its memory grows with the length."""
 
@@ -59,9 +61,15 @@ def goes_to_a_model(text: str, kinds: Collection[str]) -> bool:
 
 
 def find_names(text: str, kinds: Collection[str]) -> list[Finding]:
-    """Return the names of `kinds` in a text, by position."""
-    if not goes_to_a_model(text, kinds):
-        return []
+    """Return the names of `kinds` in a text, by position.
+
+    The last texts are remembered, for each is asked about again when it is redacted.
+    """
+    return _found(text, frozenset(kinds)) if goes_to_a_model(text, kinds) else []
+
+
+@lru_cache(REMEMBERED)
+def _found(text: str, kinds: frozenset[str]) -> list[Finding]:
     found: list[Finding] = []
     if not PEOPLE.isdisjoint(kinds):
         found = [one for one in find_people(text) if one.kind in kinds and not NO_PERSON.search(one.value)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,10 +29,14 @@ LABELS = {
     "ZIP_CODE": "place",
 }
 """What the model's labels are here; its others have a form of their own, and rules that confirm it."""
-WINDOW, MARGIN = 480, 32
-"""Characters that the model reads at once, and those at a window's inner ends that the next window decides."""
+WINDOW = 480
+"""Characters that the model reads at once, the context that it was made for."""
+PARAGRAPH = re.compile(r"\n\s*\n")
+CUTS = (re.compile(r"\n"), re.compile(r"[.!?]\s"), re.compile(r"\s"))
+"""Where a paragraph that is too long is cut, the first that there is."""
+REMEMBERED = 1024
 TOKENS = 512
-"""The longest that it takes; a window of so many is cut off, which takes a text of symbols or of Hangul."""
+"""The longest that it takes; a piece of more is cut off, which takes a text of symbols or of Hangul."""
 MIN_PROBABILITY = 0.5
 BETWEEN = {"person": re.compile(r"[ .'’-]*"), "place": re.compile(r"[\s,.#-]*")}
 """What may stand between two parts of one name, or of one address."""
@@ -63,7 +68,7 @@ class Classifier:
         self.kinds = [LABELS.get(named[str(i)].partition("-")[2]) for i in range(len(named))]
 
     def parts(self, text: str) -> list[Part]:
-        """Return the tokens of a window that are part of a name or an address."""
+        """Return the tokens of a piece that are part of a name or an address."""
         import numpy as np
 
         read = self.tokenizer.encode(text)
@@ -95,14 +100,30 @@ def find_people(text: str) -> list[Finding]:
 
 
 def _parts(text: str) -> Iterator[Part]:
-    """Yield the parts in all windows of a text; where two windows overlap, each decides on its own half."""
-    for begin in range(0, max(1, len(text) - 2 * MARGIN), WINDOW - 2 * MARGIN):
-        window = text[begin : begin + WINDOW]
-        low = begin + MARGIN if begin else 0
-        high = begin + WINDOW - MARGIN if begin + WINDOW < len(text) else len(text)
-        for kind, start, end in _classifier().parts(window):
-            if low <= begin + start < high:
-                yield Part(kind, begin + start, begin + end)
+    """Yield the parts of a text, piece by piece."""
+    for begin, end in _pieces(text):
+        yield from (Part(kind, begin + a, begin + b) for kind, a, b in _parts_of(text[begin:end]))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where pieces of at most `WINDOW` characters begin and end, cut between paragraphs, else sentences or words.
+
+    So a change in one paragraph leaves the pieces of all others as they were.
+    """
+    ends = [match.end() for match in PARAGRAPH.finditer(text)]
+    for begin, end in pairwise([0, *(e for e in ends if e < len(text)), len(text)]):
+        while end - begin > WINDOW:
+            cuts = (max((m.end() for m in cut.finditer(text, begin + 1, begin + WINDOW)), default=0) for cut in CUTS)
+            middle = next(filter(None, cuts), begin + WINDOW)
+            yield begin, middle
+            begin = middle
+        yield begin, end
+
+
+@lru_cache(REMEMBERED)
+def _parts_of(piece: str) -> tuple[Part, ...]:
+    """Return the parts of a piece; the last ones are remembered, for a text is read again once it is redacted."""
+    return tuple(_classifier().parts(piece)) if piece.strip() else ()
 
 
 def _of_whole_words(text: str, part: Part) -> Part:
