@@ -13,8 +13,8 @@ from numba import types
 from numba.core.cgutils import alloca_once_value, for_range
 from numba.extending import intrinsic
 
-from stages.duplicates.llvm import BIT, BYTE, EIGHT, LANES, LINE, WORD, Builder, all_of, chosen, llvm, pointer, spread
 from stages.duplicates.words import MIX, SPREAD
+from stages.vectors.llvm import BIT, BYTE, EIGHT, LANES, LINE, WORD, Builder, all_of, chosen, llvm, pointer, spread
 
 EMPTY = 2**64 - 1
 """What stands where `copy_used` finds nothing."""

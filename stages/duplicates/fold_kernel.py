@@ -6,10 +6,10 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.alphabet import GROWTH, LETTER, MARK, SEPARATOR, SINGLE
-from stages.duplicates.llvm import LINE
-from stages.duplicates.utf8 import code_point, put_code
-from stages.duplicates.vectors import ascii_words, beyond_ascii, bits_in, copy_letters, first_bit
 from stages.duplicates.words import END
+from stages.vectors.lines import ascii_words, beyond_ascii, bits_in, copy_letters, first_bit
+from stages.vectors.llvm import LINE
+from stages.vectors.utf8 import code_point, put_code
 
 SPACE, END_BYTE = ord(" "), ord(END)
 NOTHING, ONE, EVERY_BIT = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)

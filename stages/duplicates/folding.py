@@ -13,9 +13,9 @@ import numpy as np
 
 from stages.duplicates.alphabet import Alphabet, alphabet, ascii_alphabet
 from stages.duplicates.fold_kernel import fold_rows, room_for_pieces
-from stages.duplicates.llvm import LINE
 from stages.duplicates.rows import NO_ROWS, Folded, fresh, joined, on_all_cores, row_ranges, running
 from stages.duplicates.words import PART, fold
+from stages.vectors.llvm import LINE
 
 
 class Documents(NamedTuple):

@@ -9,10 +9,10 @@ from numba import njit
 
 from stages.duplicates.eights import EMPTY, chain_eight, copy_used
 from stages.duplicates.hashing import NOTHING, hash_words, hashed
-from stages.duplicates.llvm import EIGHT, LINE
 from stages.duplicates.rows import Folded, fresh, over_rows
-from stages.duplicates.vectors import bits_in, ends_of_parts, first_bit, spaces_in
 from stages.duplicates.words import END, PART
+from stages.vectors.lines import bits_in, blanks_in, first_bit, record_separators
+from stages.vectors.llvm import EIGHT, LINE
 
 SPACE, PART_BYTE, END_BYTE = ord(" "), ord(PART), ord(END)
 ONE, VACANT = np.uint64(1), np.uint64(EMPTY)
@@ -148,7 +148,7 @@ def _ends(data: np.ndarray, i: int) -> tuple[np.uint64, np.uint64]:
     """Return which of `data[i:i + LINE]` end a word of this part, and which a part; the data may end before."""
     spaces, last = NOTHING, NOTHING
     if i + LINE <= len(data):
-        spaces, last = spaces_in(data, i), ends_of_parts(data, i)
+        spaces, last = blanks_in(data, i), record_separators(data, i)
     else:
         for k in range(len(data) - i):
             spaces |= np.uint64(data[i + k] == SPACE) << np.uint64(k)

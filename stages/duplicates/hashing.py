@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 from stages.duplicates.eights import hash_eight, mix_lines
-from stages.duplicates.llvm import EIGHT, LINE
-from stages.duplicates.vectors import eight_bytes
 from stages.duplicates.words import MIX, SPREAD
+from stages.vectors.lines import eight_bytes
+from stages.vectors.llvm import EIGHT, LINE
 
 NOTHING = np.uint64(0)
 SPREAD_64, MIX_64 = np.uint64(SPREAD), np.uint64(MIX)

@@ -13,8 +13,8 @@ from stages.duplicates.dedup_params import SketchParams
 from stages.duplicates.eights import lower_least
 from stages.duplicates.grams import GramSets, hashed_grams, mark, no_sets, room_for
 from stages.duplicates.hashing import SHIFT_29, SPREAD_64, hashed_row, mixed
-from stages.duplicates.llvm import EIGHT, LANES
 from stages.duplicates.rows import Folded, fresh, over_rows
+from stages.vectors.llvm import EIGHT, LANES
 
 
 def permutations(params: SketchParams) -> tuple[np.ndarray, np.ndarray]:

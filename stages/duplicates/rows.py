@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numba import njit
 
-from stages.duplicates.vectors import move_bytes
+from stages.vectors.lines import move_bytes
 
 S = TypeVar("S")
 T = TypeVar("T")

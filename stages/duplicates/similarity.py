@@ -7,7 +7,7 @@ from numba import njit
 
 from stages.duplicates.eights import bits_beyond, shared_of_eight
 from stages.duplicates.grams import MARKS, GramSets, Lot, set_in
-from stages.duplicates.llvm import EIGHT
+from stages.vectors.llvm import EIGHT
 
 
 def similarities(a: Lot, left: np.ndarray, b: Lot, right: np.ndarray, words: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.duplicates.utf8 import code_point
-from stages.duplicates.vectors import beyond_ascii, breaks_and_blanks, controls, copy_folded, first_bit
 from stages.reading.letters import ALONE, ASKED, BESIDE, CHANGED, FIRST, HARD, KNOWN, LAST, RARE
+from stages.vectors.lines import beyond_ascii, breaks_and_blanks, controls, copy_folded, first_bit
+from stages.vectors.utf8 import code_point
 
 SIZE = 8
 """Bytes in which the size of a text stands before it."""

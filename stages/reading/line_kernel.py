@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from stages.duplicates.utf8 import code_point, put_code
-from stages.duplicates.vectors import copy_line, ends_of_lines, ends_of_strings, first_bit
 from stages.reading.shapes import ANSWERED, ASKED, LISTED, NOTHING, OTHER
+from stages.vectors.lines import copy_line, ends_of_lines, ends_of_strings, first_bit
+from stages.vectors.utf8 import code_point, put_code
 from thumbwheel.records import ROLES
 
 SLACK = 64

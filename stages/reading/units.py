@@ -48,8 +48,7 @@ LEFT_SECONDS = 24 * 3600
 """What no run has used, or finished, for so long is cleared away."""
 CODE = (
     "stages/reading/*.py",
-    "stages/duplicates/utf8.py",
-    "stages/duplicates/vectors.py",
+    "stages/vectors/*.py",
     "stages/evidence.py",
     "thumbwheel/records.py",
     "thumbwheel/forgotten.py",

@@ -9,19 +9,19 @@ from numba import njit
 
 from stages.duplicates.eights import EMPTY, bits_beyond, copy_used, lower_least, shared_of_eight
 from stages.duplicates.hashing import hash_words, hashed
-from stages.duplicates.llvm import EIGHT, LANES, LINE
-from stages.duplicates.vectors import (
+from stages.duplicates.words import _word_hash
+from stages.vectors.lines import (
     ascii_words,
     beyond_ascii,
     bits_in,
+    blanks_in,
     copy_letters,
     eight_bytes,
-    ends_of_parts,
     first_bit,
     move_bytes,
-    spaces_in,
+    record_separators,
 )
-from stages.duplicates.words import _word_hash
+from stages.vectors.llvm import EIGHT, LANES, LINE
 
 LINES = st.binary(min_size=LINE + 3, max_size=LINE + 3)
 BITS = st.integers(0, 2**64 - 1)
@@ -29,7 +29,7 @@ BITS = st.integers(0, 2**64 - 1)
 
 @njit
 def seen(text: np.ndarray, i: int) -> tuple[int, int, int, int, int]:
-    spaces, ends = spaces_in(text, i), ends_of_parts(text, i)
+    spaces, ends = blanks_in(text, i), record_separators(text, i)
     return ascii_words(text, i), beyond_ascii(text, i), spaces, ends, eight_bytes(text, i)
 
 

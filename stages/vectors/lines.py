@@ -14,8 +14,7 @@ from numba import types
 from numba.core.cgutils import raw_memmove
 from numba.extending import intrinsic
 
-from stages.duplicates.llvm import BIT, LINE, Builder, chosen, every, pointer
-from stages.duplicates.words import END
+from stages.vectors.llvm import BIT, LINE, Builder, chosen, every, pointer
 
 Question = Callable[[Builder, Any], Any]
 
@@ -33,15 +32,15 @@ def beyond_ascii(_: Any, text: Any, i: Any) -> Any:
 
 
 @intrinsic
-def spaces_in(_: Any, data: Any, i: Any) -> Any:
-    """Return as uint64 which of the folded `data[i:i + LINE]` stand between two words."""
+def blanks_in(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of `data[i:i + LINE]` are blanks."""
     return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, every(ord(" "))))
 
 
 @intrinsic
-def ends_of_parts(_: Any, data: Any, i: Any) -> Any:
-    """Return as uint64 which of the folded `data[i:i + LINE]` end a part."""
-    return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, every(ord(END))))
+def record_separators(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of `data[i:i + LINE]` are ASCII's record separator."""
+    return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, every(0x1E)))
 
 
 def _answer(text: Any, question: Question) -> tuple[Any, Any]:

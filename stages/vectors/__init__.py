@@ -1,0 +1,1 @@
+"""Many bytes or numbers at a time, for the kernels of the data stages."""
