@@ -26,7 +26,7 @@ READY_SECONDS = 180
 LITELLM = ("litellm[proxy]==1.108.7", "uvloop", "httptools")
 VLLM_ROUTER = ("vllm-router==0.1.17",)
 UNLIMITED = {
-    "limits": {"store": "process", "tiers": {"anonymous": {"per_second": 1e6, "burst": 10_000_000}}},
+    "limits": {"store": "process", "tiers": {"anonymous": {"per_second": 1e6, "burst": 10_000_000, "at_once": 10_000}}},
     "admission": {"answers": 512, "waiting": 1024},
 }
 """No load of the benchmark is to be refused."""

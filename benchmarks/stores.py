@@ -67,7 +67,7 @@ async def redis_costs(traffic: dict[str, Any]) -> dict[str, float]:
         sessions, answers = RedisSessions(patient, 25, 3600), RedisAnswers(patient, REQUESTS, 3600)
         session, vectors = _session(traffic), _vectors()
         answer = Answer("What does it mean?", text_of(traffic["reply_tokens"]), "stop", 600, 150, "chat/1", "u-1")
-        tier = Tier(per_second=1000.0, burst=10_000)
+        tier = Tier(per_second=1000.0, burst=10_000, at_once=1)
         calls: dict[str, Callable[[int], Awaitable[Any]]] = {
             "rate limit": lambda n: limiter.take(f"caller-{n % 997}", tier),
             "session, kept": lambda n: sessions.keep(f"c-{n % 997}", session),

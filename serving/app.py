@@ -21,7 +21,7 @@ from serving.arms.fleet import Answering, Choice, Fleet
 from serving.body import read_body, while_there
 from serving.cache.semantic import SemanticCache
 from serving.draft import Draft
-from serving.drain import add_doors
+from serving.drain import add_doors, hold
 from serving.entry import Entry, Guest
 from serving.faults import count
 from serving.feedback import Sink, feedback_event
@@ -144,6 +144,7 @@ async def chat_completions(request: Request) -> Response:
     fleet, entry = cast(Fleet, request.app.state.fleet), cast(Entry, request.app.state.parts.entry)
     request.app.state.doors.enter()
     guest = await entry.admit(request)
+    hold(request, entry.share(request, guest))
     body = parse(ChatRequest, await read_body(request))
     guest = entry.named(guest, body.user)
     choice = await fleet.choose(body, guest)

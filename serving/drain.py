@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -20,6 +21,7 @@ ASKED = {"drain": True}
 CLOSED_SECONDS = 10.0
 """How long the doors stay closed after the operator last asked, who may be killed before the service is."""
 RETRY_SECONDS = 10.0
+HELD = "thumbwheel.held"
 
 
 class Doors:
@@ -45,19 +47,25 @@ class Doors:
 
 
 class Counted:
-    """ASGI middleware: an answer counts from its request until its last byte is sent."""
+    """ASGI middleware: an answer counts, and holds what it holds, from its request until its last byte is sent."""
 
     def __init__(self, app: ASGIApp, doors: Doors) -> None:
         self.app, self.doors = app, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") != ANSWERS:
+        if not scope.get("path", "").endswith(ANSWERS):
             return await self.app(scope, receive, send)
         self.doors.answering += 1
         try:
-            await self.app(scope, receive, send)
+            with ExitStack() as scope[HELD]:
+                await self.app(scope, receive, send)
         finally:
             self.doors.answering -= 1
+
+
+def hold(request: Request, what: AbstractContextManager[None]) -> None:
+    """Hold something until the answer's last byte is sent, its client is gone, or it failed."""
+    request.scope[HELD].enter_context(what)
 
 
 def add_doors(app: FastAPI) -> None:

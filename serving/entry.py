@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from serving.keys import key_file
 from serving.limits import Limiter, ProcessLimiter, RedisLimiter, Taken
 from serving.openai_api import ApiError
 from serving.options import LimitOptions, Options, Tier
+from serving.shares import Shares
 from thumbwheel.errors import SettingsError
 from thumbwheel.records import user_hash
 from thumbwheel.settings import settings
@@ -76,8 +78,10 @@ class Guest:
 class Entry:
     """What every request passes first."""
 
-    def __init__(self, access: Access, limiter: Limiter, tiers: dict[str, Tier], proxies: int, key: bytes) -> None:
-        self._access, self._limiter, self._tiers = access, limiter, tiers
+    def __init__(
+        self, access: Access, limiter: Limiter, shares: Shares, tiers: dict[str, Tier], proxies: int, key: bytes
+    ) -> None:
+        self._access, self._limiter, self._shares, self._tiers = access, limiter, shares, tiers
         self._proxies, self._key = proxies, key
 
     async def guest(self, request: Request) -> Guest:
@@ -106,12 +110,17 @@ class Entry:
         name, tier = guest.caller.tier, self._tiers.get(guest.caller.tier)
         if tier is None:
             raise ApiError(401, f"tier '{name}' is no longer offered; ask for another key", "invalid_api_key")
-        taken = await self._limiter.take(guest.caller.subject or f"address:{self._address(request)}", tier)
+        taken = await self._limiter.take(self._limited(request, guest), tier)
         if not taken.allowed:
-            metrics.LIMITED.labels(name).inc()
+            metrics.LIMITED.labels(name, "rate").inc()
             message = f"too many requests: {tier.per_second:g} a second in the long run, {tier.burst} at once"
             raise ApiError(429, message, "rate_limit_exceeded", retry_seconds=taken.retry_seconds)
         return replace(guest, headers=rate_headers(tier, taken))
+
+    def share(self, request: Request, guest: Guest) -> AbstractContextManager[None]:
+        """Return what an admitted guest holds of their caller's share for as long as they are answered."""
+        name = guest.caller.tier
+        return self._shares.one(self._limited(request, guest), name, self._tiers[name])
 
     def named(self, guest: Guest, user: str | None) -> Guest:
         """Return the guest as the named user of an application: of a caller's own, or of nobody's."""
@@ -125,9 +134,12 @@ class Entry:
         ours = hmac.new(self._key, body, hashlib.sha256).hexdigest()
         return hmac.compare_digest(ours.encode(), proof.encode("utf-8", "surrogatepass"))
 
-    def _address(self, request: Request) -> str:
+    def _limited(self, request: Request, guest: Guest) -> str:
+        """Return whose limits a request counts to: its caller's, or of somebody without credentials their address'."""
+        if guest.caller.subject is not None:
+            return guest.caller.subject
         peer = request.client.host if request.client else "unknown"
-        return address(peer, request.headers.get("X-Forwarded-For"), self._proxies)
+        return f"address:{address(peer, request.headers.get('X-Forwarded-For'), self._proxies)}"
 
     def _hash(self, subject: str) -> str:
         return user_hash(subject, self._key)
@@ -148,10 +160,10 @@ def make_entry(options: Options, key: bytes) -> Entry:
     Raises:
         SettingsError: the limits are to be in Redis, and no Redis is named.
     """
-    wanted = options.access
+    wanted, shares = options.access, Shares(options.admission.retry_seconds)
     tokens = Tokens(wanted.jwt, frozenset(options.limits.tiers)) if wanted.jwt else None
     access = Access(wanted, key_file(), tokens)
-    return Entry(access, _limiter(options.limits, options), options.limits.tiers, wanted.proxies, key)
+    return Entry(access, _limiter(options.limits, options), shares, options.limits.tiers, wanted.proxies, key)
 
 
 def _limiter(limits: LimitOptions, options: Options) -> Limiter:

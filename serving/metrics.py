@@ -52,7 +52,7 @@ QUEUE_SECONDS = Histogram(
     buckets=(0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30),
 )
 SHED = Counter("thumbwheel_shed", "Requests told to come back because too many wait")
-LIMITED = Counter("thumbwheel_limited", "Requests refused by a rate limit", ["tier"])
+LIMITED = Counter("thumbwheel_limited", "Requests refused by a caller's limit", ["tier", "limit"])
 UNAUTHORISED = Counter("thumbwheel_unauthorised", "Requests refused for their credentials", ["reason"])
 DEGRADED = Gauge(
     "thumbwheel_degraded", "1 while a part does without its backend", ["part"], multiprocess_mode="livemax"

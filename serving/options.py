@@ -44,10 +44,12 @@ class AccessOptions(Params):
 
 
 class Tier(Params):
-    """A token bucket: `burst` tokens at most, refilled by `per_second`; an answer takes one."""
+    """A token bucket: `burst` tokens at most, refilled by `per_second`; an answer takes one. And a share of places."""
 
     per_second: Annotated[float, Field(gt=0)]
     burst: Count
+    at_once: Count
+    """Answers that a caller may have under way in a process, waiting ones counted."""
 
 
 class LimitOptions(Params):

@@ -53,7 +53,9 @@ def options_with(**sections: dict[str, Any]) -> Options:
     return Options.model_validate(changed)
 
 
-OPTIONS = options_with(limits={"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}}})
+OPTIONS = options_with(
+    limits={"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000, "at_once": 1000}}}
+)
 """Those shipped, but for a limit that no test reaches by chance."""
 
 

@@ -18,8 +18,8 @@ from thumbwheel.settings import settings
 
 CHAT = "/v1/chat/completions"
 TIERS = {name: tier.model_dump() for name, tier in OPTIONS.limits.tiers.items()} | {
-    "standard": {"per_second": 0.001, "burst": 2},
-    "service": {"per_second": 1000, "burst": 100_000},
+    "standard": {"per_second": 0.001, "burst": 2, "at_once": 2},
+    "service": {"per_second": 1000, "burst": 100_000, "at_once": 1000},
 }
 
 

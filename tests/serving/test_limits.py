@@ -18,7 +18,7 @@ from serving.options import BreakerOptions, Tier
 from tests.real_redis import running_redis
 from thumbwheel.engine import free_port
 
-TIER = Tier(per_second=2, burst=3)
+TIER = Tier(per_second=2, burst=3, at_once=1)
 PATIENT = BreakerOptions(failures=1, rest_seconds=0.01)
 
 
@@ -61,7 +61,7 @@ def test_callers_do_not_share_a_bucket() -> None:
 def test_no_stretch_of_time_holds_more_than_the_burst_and_its_refills(
     waits: list[float], per_second: float, burst: int
 ) -> None:
-    tier, now, full_at, allowed = Tier(per_second=per_second, burst=burst), 0.0, 0.0, []
+    tier, now, full_at, allowed = Tier(per_second=per_second, burst=burst, at_once=1), 0.0, 0.0, []
     for wait in waits:
         now += wait
         full_at, taken = take(full_at, now, tier)
@@ -102,7 +102,7 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
 
 @pytest.mark.slow
 def test_processes_on_one_redis_share_one_bucket(redis_port: int) -> None:
-    slow = Tier(per_second=0.001, burst=50)
+    slow = Tier(per_second=0.001, burst=50, at_once=1)
 
     async def spend() -> list[bool]:
         both = [RedisLimiter(f"redis://127.0.0.1:{redis_port}", Breaker(PATIENT), 30) for _ in range(2)]
@@ -117,7 +117,7 @@ def test_processes_on_one_redis_share_one_bucket(redis_port: int) -> None:
 
 @pytest.mark.slow
 def test_redis_and_the_process_count_alike(redis_port: int) -> None:
-    slow = Tier(per_second=0.001, burst=5)
+    slow = Tier(per_second=0.001, burst=5, at_once=1)
 
     async def both() -> list[tuple[int, bool]]:
         shared, alone = RedisLimiter(f"redis://127.0.0.1:{redis_port}", Breaker(PATIENT), 30), ProcessLimiter()

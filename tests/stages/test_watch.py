@@ -25,7 +25,7 @@ from thumbwheel.records import QUESTION, to_table
 from thumbwheel.settings import REPOSITORY, settings
 from thumbwheel.tracking import client
 
-LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}}}
+LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000, "at_once": 1000}}}
 
 SIZES = {"golden": 6, "questions": 6, "benign": 12}
 SECTION = {

@@ -20,7 +20,7 @@ from tests.serving.test_limits import redis_port as redis_port  # the fixture of
 from thumbwheel.errors import SettingsError
 from thumbwheel.settings import settings
 
-LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}}}
+LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000, "at_once": 1000}}}
 
 
 @pytest.fixture(autouse=True)

@@ -264,14 +264,16 @@ def test_what_is_scaled_by_can_be_asked_of_prometheus(overlay: str, tmp_path: Pa
 
 
 @each_overlay
-def test_pods_are_added_before_one_is_full_and_none_opens_more_answers_than_connections(
+def test_pods_are_added_before_one_is_full_which_no_caller_can_do_and_answers_have_a_connection_each(
     overlay: str, tmp_path: Path
 ) -> None:
     (tmp_path / "serving.yaml").write_text(next(iter(named(overlay, "ConfigMap", "serving")["data"].values())))
-    places = load_options(tmp_path / "serving.yaml").admission.answers
+    options = load_options(tmp_path / "serving.yaml")
+    places = options.admission.answers
     (trigger,) = named(overlay, "ScaledObject", "chat")["spec"]["triggers"]
     assert places / 2 < float(trigger["metadata"]["threshold"]) < places
     assert places <= CONNECTIONS
+    assert max(tier.at_once for tier in options.limits.tiers.values()) < places
 
 
 def test_gpus_are_asked_for_where_they_are_and_nowhere_else() -> None:

@@ -18,7 +18,7 @@ from tests.waiting import eventually
 from thumbwheel.errors import StoreError
 
 CHAT = "/v1/chat/completions"
-LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}}}
+LIMITS = {"store": "process", "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000, "at_once": 1000}}}
 
 
 def talk(chat: Chat, *contents: str, **more: Any) -> Any:

@@ -21,7 +21,10 @@ from tests.serving.retrieval.conftest import FakeStore, hit, retrieval_over
 
 LIMITS = {
     "store": "process",
-    "tiers": {"anonymous": {"per_second": 1000, "burst": 100_000}, "standard": {"per_second": 9, "burst": 99}},
+    "tiers": {
+        "anonymous": {"per_second": 1000, "burst": 100_000, "at_once": 1000},
+        "standard": {"per_second": 9, "burst": 99, "at_once": 99},
+    },
 }
 OPTIONS: Options = options_with(limits=LIMITS)
 RED = "What does a red light mean?"

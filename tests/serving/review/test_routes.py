@@ -15,7 +15,9 @@ from tests.serving.review.test_desk import disliked
 from thumbwheel.lake import write_json
 from thumbwheel.settings import settings
 
-TIERS = {name: {"per_second": 1000, "burst": 100_000} for name in ("anonymous", "standard", "reviewer")}
+TIERS = {
+    name: {"per_second": 1000, "burst": 100_000, "at_once": 1000} for name in ("anonymous", "standard", "reviewer")
+}
 
 
 @pytest.fixture

@@ -185,7 +185,9 @@ def test_a_thumb_on_an_answer_behind_results_makes_no_pair_and_one_on_plain_talk
 
 
 def test_what_a_tool_says_is_no_statement_of_the_users(tmp_path: Path, state: Path) -> None:
-    tiers = {name: {"per_second": 1000, "burst": 1000} for name in ("anonymous", "standard", "reviewer")}
+    tiers = {
+        name: {"per_second": 1000, "burst": 1000, "at_once": 100} for name in ("anonymous", "standard", "reviewer")
+    }
     _, key = key_file().add("app", "standard")
     headers = {"Authorization": f"Bearer {key}"}
     with chatting(tmp_path, tooling(limits={"tiers": tiers})) as chat:
