@@ -3,7 +3,7 @@
 import { askForKey, letAccess } from "./access.js";
 import { ApiError, KeyError, ask, checkKey, getJson } from "./api.js";
 import { showSources } from "./citations.js";
-import { letRate, markSpan } from "./feedback.js";
+import { forgetGiven, letRate, markSpan, showGiven } from "./feedback.js";
 import { render } from "./markdown.js";
 import { letForget } from "./remembered.js";
 import { letMark } from "./spans.js";
@@ -93,6 +93,7 @@ function disown() {
 function leave() {
   conversation = locked = null;
   sessionStorage.removeItem(KEPT);
+  forgetGiven();
 }
 
 function markFiltered(view, finish) {
@@ -234,9 +235,10 @@ async function restore() {
     if (role === "user") addUser(content);
     else {
       const found = kept.replies.findLast((reply) => reply.reply === content);
-      const { view } = addReply(content, found?.message_id ?? null);
-      markFiltered(view, found?.finish);
-      showSources(view, found?.citations ?? []);
+      const turn = addReply(content, found?.message_id ?? null);
+      markFiltered(turn.view, found?.finish);
+      showSources(turn.view, found?.citations ?? []);
+      showGiven(turn);
     }
   }
   onlyLastCanBeAnsweredAgain();

@@ -4,6 +4,17 @@ import { askForKey } from "./access.js";
 import { KeyError, sendFeedback } from "./api.js";
 import { render } from "./markdown.js";
 
+const GIVEN = "thumbwheel.thumbs"; // {message: "up" or "down"}, for a page that is loaded again
+
+const given = () => JSON.parse(sessionStorage.getItem(GIVEN) ?? "{}");
+
+// Show the thumb that a reply was given before the page was loaded again.
+export function showGiven({ view, id }) {
+  if (id && given()[id]) showThumb(view, given()[id]);
+}
+
+export const forgetGiven = () => sessionStorage.removeItem(GIVEN);
+
 // Wire the buttons of a reply's view; `turn` has its text, and its ids once they are known.
 export function letRate(turn) {
   const on = (selector, type, act) => turn.view.querySelector(selector).addEventListener(type, act);
@@ -19,7 +30,7 @@ export function letRate(turn) {
 // Send marked words, and tell whether they arrived.
 export async function markSpan(turn, span) {
   if (!turn.id || !(await rate(turn, { rating: "down", spans: [span] }, "Thank you, marked."))) return false;
-  showThumb(turn.view, "down");
+  give(turn, "down");
   return true;
 }
 
@@ -41,10 +52,15 @@ function showThumb(view, rating) {
   for (const name of ["up", "down"]) view.querySelector(`.${name}`).setAttribute("aria-pressed", name === rating);
 }
 
+function give({ view, id }, rating) {
+  sessionStorage.setItem(GIVEN, JSON.stringify({ ...given(), [id]: rating }));
+  showThumb(view, rating);
+}
+
 async function thumb(turn, rating) {
   const { view } = turn;
   if (!(await rate(turn, { rating }, "Thank you!"))) return;
-  showThumb(view, rating);
+  give(turn, rating);
   const reasons = view.querySelector(".reasons");
   reasons.hidden = rating === "up";
   reasons.scrollIntoView({ block: "nearest" });

@@ -100,6 +100,23 @@ def test_what_was_said_before_a_reload_in_the_middle_of_an_answer_stays(page: An
     assert page.locator(".mine").inner_text() == "Tell me a lot"
 
 
+def test_a_thumb_is_still_shown_after_a_reload_and_gone_with_its_conversation(page: Any, chat: Chat) -> None:
+    for text, name in (("One", "Good answer"), ("Two", "Bad answer"), ("Three", None)):
+        say(page, text)
+        found = reply(page, f": {text}")
+        if name:
+            found.get_by_role("button", name=name).click()
+            found.get_by_text("Thank you!").wait_for()
+    page.reload()
+    reply(page, ": Three")
+
+    pressed = page.locator(".reply [aria-pressed=true]").evaluate_all("all => all.map((one) => one.className)")
+    assert pressed == ["up", "down"]
+    assert [event["rating"] for event in chat.events()] == ["up", "down"]
+    page.locator("#new").click()
+    assert page.evaluate("sessionStorage.getItem('thumbwheel.thumbs')") is None
+
+
 def test_the_keyboard_stays_where_it_can_go_on(page: Any, chat: Chat) -> None:
     chat.engine.is_held = True
     page.get_by_label("Message", exact=True).fill("One")

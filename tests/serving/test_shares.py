@@ -19,9 +19,10 @@ from serving.openai_api import ApiError
 from serving.options import SHIPPED, Options, Tier, load_options
 from serving.shares import Shares
 from tests.serving.conftest import Chat, chatting, options_with
+from tests.serving.models.conftest import state
 from tests.waiting import eventually
-from thumbwheel.settings import settings
 
+__all__ = ["state"]
 TIER = Tier(per_second=1000, burst=1000, at_once=2)
 CHAT = "/v1/chat/completions"
 FORWARDED = "X-Forwarded-For"
@@ -73,11 +74,7 @@ def test_the_refusal_says_when_to_come_back_and_is_counted(tmp_path: Path) -> No
         assert 'thumbwheel_limited_total{limit="at_once",tier="anonymous"}' in chat.http.get("/metrics").text
 
 
-def test_those_that_wait_for_a_place_count_and_others_still_find_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("THUMBWHEEL_STATE", str(tmp_path))
-    settings.cache_clear()
+def test_those_that_wait_for_a_place_count_and_others_still_find_one(tmp_path: Path, state: Path) -> None:
     _, key = key_file().add("app", "standard")
     narrow = {"answers": 1, "waiting": 2, "wait_seconds": 60.0}
     with chatting(tmp_path, shared(2, admission=narrow)) as chat:
