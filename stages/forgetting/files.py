@@ -30,6 +30,7 @@ MOST = 64 << 20
 CACHES = ("ingest", "dedup")
 """Folders of the state folder that hold rows for the sake of speed, folded or not, and may go at any time."""
 LINES = (".jsonl", ".ndjson")
+USERS = ("user", "user_id")
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]{3,}")
 
 
@@ -133,6 +134,13 @@ def local_files() -> dict[Path, set[Naming]]:
         for path in _files_under_root(uri):
             found.setdefault(path, set()).add(naming)
     return found
+
+
+def user_columns() -> frozenset[str]:
+    """Return what sources call the column of their users, as it stands in a row."""
+    sources = (read_params(settings().root / "params.yaml").get("ingest") or {}).get("sources", ())
+    named = (source.get("columns", {}).get(ours) for source in sources for ours in USERS)
+    return frozenset(column.rpartition(".")[2] for column in named if column)
 
 
 def _files_under_root(uri: str) -> Iterator[Path]:
