@@ -46,6 +46,15 @@ def test_their_conversations_and_quarantined_rows_are_known(known: Traces) -> No
     assert [json.loads(row["row"]) for row in misfits.filter(theirs(misfits, known)).to_pylist()] == MINE[1:]
 
 
+def test_their_rows_are_not_taken_in_again(known: Traces) -> None:
+    forget.enlist(known.users, "2026-11-26T00:00:00+00:00")
+    ingest.main()
+
+    assert {row["user"] for row in read_pinned("ingest", "conversations").to_pylist()} == {user_hash("47", b"salt")}
+    refused = [row for row in read_pinned("ingest", "quarantine").to_pylist() if row["reason"] == "forgotten"]
+    assert [row["row"] for row in refused] == ["", "", ""]
+
+
 def test_a_file_that_two_sources_read_is_read_as_either_does(known: Traces) -> None:
     observe(Path(), NAMED, {**SOURCE, "name": "t", "columns": {"user": "author"}})
     write_rows(Path(), {"q": "Hi?", "author": 4711}, *MINE, *OTHERS)
