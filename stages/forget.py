@@ -64,7 +64,7 @@ BEYOND = (
 
 def trace(user: str) -> Traces:
     """Return what is known of a user, gathered from the stores that name them."""
-    traces = Traces(user, hashes_of(user), source_salt())
+    traces = Traces(user, hashes_of(user), source_salt(), files.user_columns())
     files.note_sources(traces)
     stores.note_chat(traces)
     stores.note_waiting(traces)

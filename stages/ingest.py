@@ -17,6 +17,7 @@ from stages.reading.intake import SCHEMAS, RowParams
 from stages.reading.sources import Source, observed_files
 from stages.reading.units import Taken, clear_kept, take_in, units_of
 from thumbwheel.command import run
+from thumbwheel.errors import SourceError
 from thumbwheel.forgotten import observed
 from thumbwheel.lake import Pin, TablePin, write_pin, write_table
 from thumbwheel.params import load_params
@@ -75,12 +76,17 @@ def write_tables(taken: Sequence[Taken]) -> dict[str, TablePin]:
 
 
 def main() -> None:
-    """Read all sources, write conversations, preferences, quarantine and origins, and the pin."""
+    """Read all sources, write conversations, preferences, quarantine and origins, and the pin.
+
+    Raises:
+        SourceError: a source is not as it was observed, or has not the columns that are named for it.
+    """
     params = load_params("ingest", IngestParams)
     with stage_run("ingest", params) as tracked:
         by_source = read_sources(params)
         for source in params.sources:
             _report(source, by_source[source.name])
+            _look_for_columns(source, by_source[source.name])
         taken = [unit for units in by_source.values() for unit in units]
         tables = write_tables(taken)
         rejections: Counter[str] = Counter()
@@ -101,6 +107,22 @@ def _report(source: Source, units: Sequence[Taken]) -> None:
         log.warning("%s: there is no row in it", source.name)
     elif not rows["origins"]:
         log.warning("%s: not one row fits; is its format '%s' right?", source.name, source.format)
+
+
+def _look_for_columns(source: Source, units: Sequence[Taken]) -> None:
+    """Warn of each file that lacks a column named for its source, and refuse a column that no file has."""
+    unseen: dict[str, set[str]] = {}
+    for counts in (unit.counts for unit in units if unit.counts["columns"]):
+        unseen.setdefault(counts["file"], set(counts["unseen"])).intersection_update(counts["unseen"])
+    for file, columns in unseen.items():
+        for column in sorted(columns):
+            log.warning("%s: no row of %s has the column '%s'", source.name, file, column)
+    if nowhere := sorted(set.intersection(*unseen.values())) if unseen else ():
+        there = next(unit.counts["columns"] for unit in units if unit.counts["columns"])
+        raise SourceError(
+            f"source '{source.name}' has no column '{nowhere[0]}' in any row; its first has: {', '.join(there)}; "
+            "mend its 'columns' in params.yaml."
+        )
 
 
 if __name__ == "__main__":

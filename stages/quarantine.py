@@ -86,7 +86,7 @@ def export(source: Source, path: Path) -> int:
     wanted = (row for row in turned_away() if source_of(row) == source.name and row["reason"] != "no_consent")
     rows = {place_of(row): row for row in wanted}
     found = ((f"{file}:{record.row}", record) for file, record in _records(source))
-    lines = [_exported(place, rows[place], record) for place, record in found if place in rows]
+    lines = [_exported(place, rows[place], record, source) for place, record in found if place in rows]
     path.write_text("".join(f"{line}\n" for line in lines))
     return len(lines)
 
@@ -113,8 +113,8 @@ def replay(path: Path, params: IngestParams) -> list[Verdict]:
         SourceError: the file is missing, or a line of it does not say which row of which source it mends.
     """
     verdicts = []
-    for source, rows in _edited(path, params.sources).items():
-        own = {place: _own(row) for place, row in rows.items()}
+    for source, rows in _edited(path, params.sources):
+        own = {place: _own(row, source) for place, row in rows.items()}
         told = check(source, own.items(), params)
         fit = {
             place: {"mends": place, "was": rows[place].get("was"), **own[place]}
@@ -166,7 +166,12 @@ def _records(source: Source) -> Iterator[tuple[str, Record]]:
             yield str(file["uri"]), record
 
 
-def _exported(place: str, row: Row, record: Record) -> str:
+def _notes_for(source: Source) -> set[str]:
+    """Return the keys of our notes on a source's rows: all that are no column which is read of them."""
+    return set(NOTES).difference(*((column, column.partition(".")[0]) for column in source.columns.values()))
+
+
+def _exported(place: str, row: Row, record: Record, source: Source) -> str:
     notes = {
         "mends": f"{source_of(row)}:{place}",
         "was": mark_of(row),
@@ -175,10 +180,11 @@ def _exported(place: str, row: Row, record: Record) -> str:
     }
     value = record.value.text if isinstance(record.value, Fault) else record.value
     own = value if isinstance(value, dict) else {"text": value}
-    return json.dumps({**own, **notes}, ensure_ascii=True, default=str)
+    beside = {name: notes[name] for name in notes if name in _notes_for(source)}
+    return json.dumps({**own, **beside}, ensure_ascii=True, default=str)
 
 
-def _edited(path: Path, sources: Sequence[Source]) -> dict[Source, dict[str, Row]]:
+def _edited(path: Path, sources: Sequence[Source]) -> list[tuple[Source, dict[str, Row]]]:
     """Return edited rows, with our notes, by source and place."""
     try:
         lines = path.read_bytes().splitlines()
@@ -191,13 +197,13 @@ def _edited(path: Path, sources: Sequence[Source]) -> dict[Source, dict[str, Row
             raise SourceError(f"{path}, line {number}: not a row that was exported; it must keep its key 'mends'.")
         name, _, place = str(row["mends"]).partition(":")
         edited.setdefault(name, {})[place] = row
-    return {named(name, sources): rows for name, rows in edited.items()}
+    return [(named(name, sources), rows) for name, rows in edited.items()]
 
 
-def _own(row: Row) -> Row:
+def _own(row: Row, source: Source) -> Row:
     """Return a row without our notes; what was no object and was edited in `text` is read as JSON."""
-    own = {key: value for key, value in row.items() if key not in NOTES}
-    if not own and isinstance(value := parse(str(row.get("text", "")).encode("utf-8", "replace")), dict):
+    own = {key: value for key, value in row.items() if key not in _notes_for(source)}
+    if own.keys() <= {"text"} and isinstance(value := parse(str(row.get("text", "")).encode("utf-8", "replace")), dict):
         return value
     return own
 

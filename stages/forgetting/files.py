@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stages.ingest import IngestParams
 from stages.reading.containers import parse, rows_of
 from stages.reading.fields import users_of
 from stages.reading.intake import Intake
+from stages.reading.naming import AS_THEY_ARE, Naming
 from stages.reading.sources import MENDED, Source, list_files, read
 from thumbwheel.errors import SourceError
 from thumbwheel.params import read_params
@@ -28,6 +30,7 @@ MOST = 64 << 20
 CACHES = ("ingest", "dedup")
 """Folders of the state folder that hold rows for the sake of speed, folded or not, and may go at any time."""
 LINES = (".jsonl", ".ndjson")
+USERS = ("user", "user_id")
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]{3,}")
 
 
@@ -96,32 +99,54 @@ def remove_caches(traces: Traces, erase: bool) -> Iterator[Found]:
 
 def cut_sources(traces: Traces, erase: bool) -> Iterator[Found]:
     """Take rows out of local files of one row a line: sources, mended rows and files of events."""
-    for path in sorted(local_files()):
-        if path.suffix in LINES and (gone := _cut(path, traces, erase)):
+    for path, namings in sorted(local_files().items()):
+        if path.suffix in LINES and (gone := _cut(path, namings, traces, erase)):
             yield Found("sources", str(_named(path)), gone)
 
 
-def _cut(path: Path, traces: Traces, erase: bool) -> int:
-    """Return how many rows of a file are the user's; take them out of it, whole or not at all."""
+def _cut(path: Path, namings: Collection[Naming], traces: Traces, erase: bool) -> int:
+    """Return how many rows of a file are the user's by any naming; take them out of it, whole or not at all."""
+
+    def is_theirs(line: bytes) -> bool:
+        value = parse(line)
+        return any(owned(naming.of(value), traces) for naming in namings)
+
     with path.open("rb") as file:
-        gone = sum(owned(parse(line), traces) for line in file)
+        gone = sum(map(is_theirs, file))
     if erase and gone:
         part = path.with_name(f".{path.name}.part")
         with path.open("rb") as file, part.open("wb") as kept:
-            kept.writelines(line for line in file if not owned(parse(line), traces))
+            kept.writelines(line for line in file if not is_theirs(line))
         part.replace(path)
     return gone
 
 
-def local_files() -> set[Path]:
-    """Return the files that rows and events are read from and that lie under the root."""
+def local_files() -> dict[Path, set[Naming]]:
+    """Return the files that rows and events are read from and that lie under the root, and how each is read."""
     params = read_params(settings().root / "params.yaml")
-    uris = [source["uri"] for source in (params.get("ingest") or {}).get("sources", ())]
-    uris += (params.get("collect") or {}).get("files", ())
-    patterns = [uri for uri in uris if "://" not in uri and not Path(uri).is_absolute()]
-    found = {path for pattern in patterns for path in settings().root.glob(pattern)}
-    found |= {inner for path in found if path.is_dir() for inner in path.rglob("*")}
-    return {path for path in found | set((settings().root / MENDED).glob("*")) if path.is_file()}
+    read_as = [(uri, AS_THEY_ARE) for uri in (params.get("collect") or {}).get("files", ())]
+    read_as.append((f"{MENDED}/*", AS_THEY_ARE))
+    for source in (params.get("ingest") or {}).get("sources", ()):
+        naming = Naming(tuple(source.get("columns", {}).items()))
+        read_as += [(source["uri"], naming), (f"{MENDED}/{escape(source['name'])}.jsonl", naming)]
+    found: dict[Path, set[Naming]] = {}
+    for uri, naming in read_as:
+        for path in _files_under_root(uri):
+            found.setdefault(path, set()).add(naming)
+    return found
+
+
+def user_columns() -> frozenset[str]:
+    """Return what sources call the column of their users, as it stands in a row."""
+    sources = (read_params(settings().root / "params.yaml").get("ingest") or {}).get("sources", ())
+    named = (source.get("columns", {}).get(ours) for source in sources for ours in USERS)
+    return frozenset(column.rpartition(".")[2] for column in named if column)
+
+
+def _files_under_root(uri: str) -> Iterator[Path]:
+    if "://" not in uri and not Path(uri).is_absolute():
+        for path in settings().root.glob(uri):
+            yield from filter(Path.is_file, path.rglob("*") if path.is_dir() else [path])
 
 
 def note_sources(traces: Traces) -> None:
@@ -132,7 +157,7 @@ def note_sources(traces: Traces) -> None:
     asked = IngestParams.model_validate(params)
     for source in asked.sources:
         for file in _local(source):
-            mine = (record for record in read(file) if owned(record.value, traces))
+            mine = (record for record in read(file) if owned(source.naming.of(record.value), traces))
             for tables in Intake(source, str(file["uri"]), asked.of_rows()).take(mine):
                 for name in ("conversations", "preferences"):
                     for row in tables[name].to_pylist() if name in tables else ():
@@ -157,7 +182,7 @@ def left(traces: Traces) -> list[str]:
     """Return the files under the data and state folders, and of the sources, that still hold the user."""
     place, search = settings(), Search(traces)
     folders = (place.root / "data", place.state_dir, place.root / ".dvc" / "cache")
-    paths = {path for path in _files(*folders) if path.stat().st_size <= MOST} | local_files()
+    paths = {path for path in _files(*folders) if path.stat().st_size <= MOST} | local_files().keys()
     return sorted(str(_named(path)) for path in paths if search.finds(_content(path)))
 
 

@@ -42,6 +42,8 @@ class Traces:
     users: frozenset[str]
     salt: bytes = b""
     """Makes the users of sources into hashes."""
+    columns: frozenset[str] = frozenset()
+    """Names that sources have for the column of their users, beside ours."""
     conversations: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     rows: set[str] = field(default_factory=set)
@@ -65,8 +67,16 @@ class Traces:
         """Return what finds the user's own name as a word; a short one only where it stands as a user's."""
         names = {self.raw, json.dumps(self.raw)[1:-1], html.escape(self.raw)}
         either = b"|".join(re.escape(name.encode("utf-8", "surrogatepass")) for name in sorted(names))
-        before = rb"(?<![\w.@+-])" if len(self.raw) >= LEAST_NAME else rb"""user(?:_id)?["']?\s*[:=]\s*["']?"""
+        as_users = rb"""(?:%b)["']?\s*[:=]\s*["']?""" % self._keys("user|user_id").encode()
+        before = rb"(?<![\w.@+-])" if len(self.raw) >= LEAST_NAME else as_users
         return re.compile(before + rb"(?:" + either + rb")(?![\w@+-])")
+
+    def owned(self) -> str:
+        """Return a pattern of the keys of a row whose value says whose it is."""
+        return self._keys(OWNED)
+
+    def _keys(self, ours: str) -> str:
+        return "|".join([ours, *(rf"\b{re.escape(column)}" for column in sorted(self.columns))])
 
     def passages(self) -> frozenset[bytes]:
         """Return what the user said, line by line, as it may stand in a file: plain, in JSON, in HTML."""
@@ -149,7 +159,7 @@ def _among(column: pa.ChunkedArray, words: Iterable[str]) -> pa.ChunkedArray:
 def _mentions(column: pa.ChunkedArray, traces: Traces) -> pa.ChunkedArray:
     """Return which texts of rows name the user as theirs; a row that was cut short or torn may be no JSON."""
     names = "|".join(re.escape(json.dumps(name)[1:-1]) for name in sorted({traces.raw, *traces.users, *traces.ids}))
-    pattern = rf"""(?:{OWNED})["']?\s*[:=]\s*["']?(?:{names})(?:["',}}\s]|$)"""
+    pattern = rf"""(?:{traces.owned()})["']?\s*[:=]\s*["']?(?:{names})(?:["',}}\s]|$)"""
     return pc.fill_null(pc.match_substring_regex(column, pattern), False)
 
 

@@ -19,6 +19,7 @@ from stages.reading.fold_kernel import BRACKETED, PLAIN, SIZE
 from stages.reading.kernels import kernels
 from stages.reading.letters import GROWTH, letters
 from stages.reading.line_kernel import SLACK
+from stages.reading.naming import AS_THEY_ARE, Naming
 from stages.reading.plain import FRAME
 from stages.reading.shapes import ASKED, LOOKED_AT, Shape, shape_among
 from thumbwheel.records import MESSAGE, ROLES
@@ -138,9 +139,9 @@ def _ends(data: np.ndarray, count: int, is_last: bool) -> np.ndarray:
     return ends[:found]
 
 
-def plain_columns(lines: Lines, format: str, max_characters: int) -> Columns | None:
+def plain_columns(lines: Lines, format: str, max_characters: int, naming: Naming = AS_THEY_ARE) -> Columns | None:
     """Return the conversations of those lines that are plain, of the shape of the first that has one."""
-    shape = shape_among(map(lines.line, range(min(len(lines.starts), LOOKED_AT))), format)
+    shape = shape_among(map(lines.line, range(min(len(lines.starts), LOOKED_AT))), format, naming)
     if shape is None or lines.ends[-1] > LONGEST:
         return None
     fits, messages = _read(lines, shape)

@@ -31,6 +31,8 @@ WINDOW = 1 << 20
 DECODER = json.JSONDecoder()
 TAIL = 16
 """Within so many characters of a window's end, what looks like an error may be a record that was cut off."""
+INTEGERS = 2.0**63
+"""From here on orjson may have made a float of an integer."""
 UNREADABLE = (ArithmeticError, LookupError, ValueError)
 """What Arrow raises for a value that it holds and Python does not."""
 
@@ -85,9 +87,14 @@ def parse(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return _parse_leniently(line)
-    if type(value) is dict and type(value.get("user", value.get("user_id"))) is float:
+    if type(value) is dict and float in map(type, value.values()) and any(map(_is_beyond, value.values())):
         return _parse_leniently(line)
     return value
+
+
+def _is_beyond(value: Any) -> bool:
+    """Tell whether a value may have been an integer beyond 64 bits; under which name users stand, its source says."""
+    return type(value) is float and abs(value) >= INTEGERS
 
 
 def _parse_leniently(line: bytes) -> Any:

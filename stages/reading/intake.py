@@ -17,6 +17,7 @@ from stages.reading.fields import has_consent, moment_of, user_of, users_of, wor
 from stages.reading.formats import read_record
 from stages.reading.mend import LanguageParams, mend
 from stages.reading.messages import UNPRINTABLE, Chat, Messages, Misfit, Pair
+from stages.reading.naming import Sightings
 from stages.reading.plain import Plain, plain_chats
 from stages.reading.sources import Source
 from thumbwheel.folding import fold
@@ -53,6 +54,8 @@ class RowParams(Params):
 
 NAMELESS = ("no_consent", REASON)
 """Reasons for which a row is turned away without its text being kept."""
+UNNAMED = ("shape", "content_type", "no_answer")
+"""Reasons that a wrong name of a column may be behind."""
 DETAIL = 500
 """Characters of what is said of a misfit that are kept; it may quote the row."""
 
@@ -63,6 +66,8 @@ class Intake:
     def __init__(self, source: Source, file: str, params: RowParams, refused: Forgotten = NOBODY) -> None:
         self.source, self.file, self.params, self.refused = source, file, params, refused
         self.salt = params.user_salt.encode()
+        self.naming = source.naming
+        self.sightings = Sightings(self.naming)
         self.chats = Chats(source, file, self.salt, params.language)
         self.read = self.mended = 0
         self._clear()
@@ -85,7 +90,9 @@ class Intake:
         """Take in pieces of JSONL, of each whole columns of what is plain, and hand on the rows of each piece."""
         for lines in pieces:
             columns = self._columns(lines)
-            self.read += len(columns.rows) if columns else 0
+            if columns and len(columns.rows):
+                self.read += len(columns.rows)
+                self.sightings.note(lines.records([columns.rows[0] - lines.row]))  # the others have the same keys
             for _ in self._taking(lines.records(columns.others(lines) if columns else range(len(lines.starts)))):
                 pass
             yield self._hand_on(columns)
@@ -96,11 +103,12 @@ class Intake:
 
         if self.source.kind == "preference" or not self.source.consent:
             return None
-        return plain_columns(lines, self.source.format, self.params.max_characters)
+        return plain_columns(lines, self.source.format, self.params.max_characters, self.naming)
 
     def _taking(self, records: Iterable[Record]) -> Iterator[None]:
         """Take in records, a handful at once or each by itself, and yield whenever some are in."""
         for handful in handfuls(records):
+            self.sightings.note(handful)
             for some in [handful] if self._accept_plain(handful) else self._one_by_one(handful):
                 self.read += len(some)
                 self.taken += len(some)
@@ -122,7 +130,7 @@ class Intake:
 
     def _accept_plain(self, records: Sequence[Record]) -> bool:
         """Accept records that are all plainly fit; tell whether they were, and let any others be."""
-        values = [record.value for record in records]
+        values = [self.naming.of(record.value) for record in records]
         if self.source.kind == "preference" or any(map(self._is_refused, values)):
             return False
         if (plain := plain_chats(values, self.source.format)) is None:
@@ -143,12 +151,13 @@ class Intake:
     def _items(self, record: Record) -> Iterator[Chat | Pair]:
         if isinstance(record.value, Fault):
             raise Misfit(record.value.reason, record.value.detail)
-        if self._is_refused(record.value):
+        value = self.naming.of(record.value)
+        if self._is_refused(value):
             raise Misfit(REASON, "the row, or a message of it, is of a user who was forgotten")
-        if isinstance(record.value, Mapping) and not has_consent(record.value, self.source):
+        if isinstance(value, Mapping) and not has_consent(value, self.source):
             raise Misfit("no_consent", "the row's owner did not agree")
         found = False
-        for item in read_record(record.value, self.source.format):
+        for item in read_record(value, self.source.format):
             if self.source.kind == "both" or (self.source.kind == "conversation") == isinstance(item, Chat):
                 found = True
                 yield item
@@ -199,12 +208,13 @@ class Intake:
         )
 
     def _turn_away(self, misfit: Misfit, record: Record) -> None:
-        said = record.value if isinstance(record.value, Mapping) else {}
+        said = self.naming.of(record.value) if isinstance(record.value, Mapping) else {}
         is_shown = misfit.reason not in NAMELESS and has_consent(said, self.source)
         text = _shown(record.value) if is_shown else ""
+        lack = self.naming.lack(record.value) if is_shown and misfit.reason in UNNAMED else ""
         self.characters += len(text)
         place = (f"{self.source.name}:{self.file}", record.row)
-        self.misfits.append((*place, misfit.reason, encodable(str(misfit)[:DETAIL]), text))
+        self.misfits.append((*place, misfit.reason, encodable(f"{lack}{misfit}"[:DETAIL]), text))
 
     def _hand_on(self, columns: Columns | None = None) -> Batches:
         """Return the rows of each table that has some, those of `columns` among them, and forget them."""

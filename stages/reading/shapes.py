@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stages.reading.containers import parse
+from stages.reading.naming import AS_THEY_ARE, Naming
 from stages.reading.plain import TOLD, listed_of, turn_of
 from thumbwheel.records import ROLES
 
@@ -34,23 +35,24 @@ class Shape(NamedTuple):
         return [*self.keys, *self.inner, *(name for name, _ in self.senders)]
 
 
-def shape_among(lines: Iterable[bytes], format: str) -> Shape | None:
+def shape_among(lines: Iterable[bytes], format: str, naming: Naming = AS_THEY_ARE) -> Shape | None:
     """Return the shape of the first of some lines that has one; `format` is what `formats.read_record` takes."""
-    found = (_shape(tuple(value), format) for value in map(parse, lines) if isinstance(value, dict))
+    found = (_shape(tuple(value), format, naming) for value in map(parse, lines) if isinstance(value, dict))
     return next(filter(None, found), None)
 
 
 @lru_cache(1024)
-def _shape(keys: tuple[Any, ...], format: str) -> Shape | None:
+def _shape(written: tuple[Any, ...], format: str, naming: Naming) -> Shape | None:
     """Return the shape of records with these keys, where they say nothing more of themselves than their messages."""
-    if not TOLD.isdisjoint(keys) or not all(map(str.isascii, keys)):
+    keys = naming.keys_of(written)
+    if not TOLD.isdisjoint(keys) or not all(map(str.isascii, written)):
         return None
-    names = tuple(map(orjson.dumps, keys))
+    names = tuple(map(orjson.dumps, written))
     if (turn := turn_of(keys, format)) is not None:
         if keys.index(turn.asked) > keys.index(turn.answered):
             return None
         known = {turn.asked: ASKED, turn.answered: ANSWERED, **dict.fromkeys(turn.more, NOTHING)}
-        return Shape(names, tuple(known.get(key, OTHER) for key in keys))
+        return Shape(names, tuple(known.get(key, OTHER) if key else OTHER for key in keys))
     if (listed := listed_of(keys, format)) is None:
         return None
     kinds = tuple(LISTED if key == listed.name else OTHER for key in keys)

@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.reading import deltas, files, hub
 from stages.reading.containers import Record
+from stages.reading.naming import Naming, checked
 from thumbwheel.errors import SourceError
 from thumbwheel.params import Params
 from thumbwheel.settings import settings
@@ -45,6 +46,13 @@ class Source(Params):
     lang: str
     objective: Literal["helpful", "safe"]
     consent: bool
+    columns: Annotated[dict[str, str], AfterValidator(checked)] = Field(default_factory=dict)
+    """Columns that have other names than ours, by ours; a source that leaves it out has none."""
+
+    @property
+    def naming(self) -> Naming:
+        """How its columns are read."""
+        return Naming(tuple(self.columns.items()))
 
 
 def list_files(source: Source) -> list[File]:

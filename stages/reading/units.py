@@ -149,7 +149,8 @@ def read_unit(unit: Unit) -> Taken:
     if not sources.is_unchanged(unit.file):
         shutil.rmtree(part)
         raise SourceError(f"file '{unit.file['uri']}' changed while it was read; look again: python -m stages.observe.")
-    write_json(part / "counts.json", {**counts, "read": intake.read, "mended": intake.mended})
+    seen = {"file": intake.file, "unseen": sorted(intake.sightings.unseen), "columns": intake.sightings.columns}
+    write_json(part / "counts.json", {**counts, **seen, "read": intake.read, "mended": intake.mended})
     return _keep(part, unit.folder)
 
 
@@ -171,7 +172,7 @@ def _batches(unit: Unit, intake: Intake) -> Iterator[Batches]:
         return intake.take(sources.read(unit.file))
     path, (start, end, row) = settings().root / str(unit.file["uri"]), unit.stretch
     first = islice(_lines(path, unit.stretch), LOOKED_AT)
-    if unit.file["size"] < BY_COLUMNS or shape_among(first, unit.source.format) is None:
+    if unit.file["size"] < BY_COLUMNS or shape_among(first, unit.source.format, unit.source.naming) is None:
         return intake.take(read_lines(_lines(path, unit.stretch), row))
     from stages.reading.columns import read_pieces
 

@@ -10,6 +10,7 @@ import yaml
 
 from stages import preflight
 from stages.observe import override
+from tests.stages.test_ingest import SOURCE
 from thumbwheel.errors import ParamsError
 from thumbwheel.params import read_params
 from thumbwheel.settings import REPOSITORY, settings
@@ -70,6 +71,7 @@ def test_a_name_that_leads_nowhere_is_refused_before_anything_is_trained(
     [
         ({"ingest": {"max_characters": 0}}, "ingest.max_characters"),
         ({"ingest": {"language": {"min_confidence": 1.5}}}, "ingest.language.min_confidence"),
+        ({"ingest": {"sources": [{**SOURCE, "columns": {"promt": "q"}}]}}, "did you mean 'prompt'"),
         ({"dedup": {"threshold": 80}}, "dedup.threshold' = 80"),
         ({"dedup": {"semantic": 95}}, "dedup.semantic' = 95"),
         ({"scrub": {"regions": ["US", "UK"]}}, "scrub.regions': .*no country has the code UK"),

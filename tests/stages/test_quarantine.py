@@ -128,6 +128,24 @@ def test_before_the_first_ingest_there_is_nothing_to_show(workspace: Path) -> No
         turned_away()
 
 
+def test_a_source_of_other_names_is_mended_in_its_own_though_a_note_has_one_of_them(workspace: Path) -> None:
+    write_rows(workspace, {"text": "Hi?", "reason": "Hello."}, {"text": "Why?", "reason": ""}, "no JSON")
+    observe(workspace, {**SOURCE, "columns": {"prompt": "text", "completion": "reason"}})
+    ingest.main()
+    params = load_params("ingest", IngestParams)
+    empty, broken = exported(params)
+    assert (empty["text"], empty["reason"], broken["text"]) == ("Why?", "", "no JSON")
+
+    empty["reason"], broken["text"] = "Because.", json.dumps({"text": "What?", "reason": "That."})
+    verdicts = replay(edit(empty, broken), params)
+    ingest_again(params)
+
+    assert [verdict.reason for verdict in verdicts] == [None, None]
+    said = [[message["content"] for message in chat["messages"]] for chat in rows("conversations")]
+    assert said == [["Hi?", "Hello."], ["Why?", "Because."], ["What?", "That."]]
+    assert turned_away() == []
+
+
 def command(*arguments: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["quarantine", *arguments])

@@ -79,6 +79,19 @@ SHAPES = [
     record(completion=TEXT, prompt=TEXT),
 ]
 FORMATS = st.sampled_from(["auto"] * 4 + ["prompt_completion", "alpaca", "messages", "sharegpt"])
+COLUMNS = st.sampled_from(
+    [
+        {},
+        {"prompt": "completion", "completion": "prompt"},
+        {"messages": "conversations"},
+        {"conversations": "messages"},
+        {"instruction": "prompt", "output": "completion"},
+        {"question": "instruction", "answer": "output", "label": "input"},
+        {"user": "task"},
+        {"system": "id", "input": "n"},
+        {"prompt": "task.a", "context": "task"},
+    ]
+)
 DAMAGE = [b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b"\xff", b"\xe2\x80", b",", b" ", b"\x00", b"01", b"\r"]
 JUNK = [
     b"",

@@ -20,8 +20,9 @@ from stages.reading.columns import Lines, plain_columns, read_pieces
 from stages.reading.containers import read_lines
 from stages.reading.intake import SCHEMAS, Intake
 from stages.reading.letters import joins
+from stages.reading.naming import Naming
 from tests.conftest import public_or_skip
-from tests.stages.reading.lines import FILES, FORMATS
+from tests.stages.reading.lines import COLUMNS, FILES, FORMATS
 from tests.stages.reading.test_intake import params, source
 
 WITH_FILES = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -31,7 +32,7 @@ def tables_of(intake: Intake, batches: Iterator[dict[str, pa.RecordBatch]]) -> t
     """Return all that an intake gives: the rows of its tables in their order, and its counts."""
     found = list(batches)
     tables = {name: pa.Table.from_batches([b[name] for b in found if name in b], SCHEMAS[name]) for name in SCHEMAS}
-    return tables, intake.read, intake.mended
+    return tables, intake.read, intake.mended, intake.sightings.unseen
 
 
 def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -43,9 +44,11 @@ def both_ways(path: Path, data: bytes, characters: int = 0, **more: Any) -> tupl
 
 
 @WITH_FILES
-@given(FILES, FORMATS, st.booleans())
-def test_by_columns_is_as_record_by_record(tmp_path: Path, data: bytes, format: str, consent: bool) -> None:
-    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, format=format, consent=consent)
+@given(FILES, FORMATS, st.booleans(), st.just({}) | COLUMNS)
+def test_by_columns_is_as_record_by_record(
+    tmp_path: Path, data: bytes, format: str, consent: bool, names: dict[str, str]
+) -> None:
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data, format=format, consent=consent, columns=names)
 
     assert by_columns == by_records
 
@@ -94,6 +97,19 @@ def test_lists_of_messages_are_taken_by_columns(tmp_path: Path, names: tuple[str
     assert found.rows.tolist() == [0, 1, 2]
     assert found.texts() == [roles, roles[1:], roles[3:]]
     assert [m["role"] for m in found.messages.to_pylist()[1]] == ["user", "assistant"] * 2
+
+
+def test_lines_of_other_names_are_taken_by_columns(tmp_path: Path) -> None:
+    lines = [json.dumps({"input": "x", "prompt": "Who?", "Best Answer": "Yes.", "q": "Hi?"})] * 3
+    naming = Naming((("completion", "q"), ("question", "Best Answer")))
+    turned = Naming((("completion", "Best Answer"), ("prompt", "prompt")))
+
+    found = [
+        plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000, one)
+        for one in (naming, turned)
+    ]
+
+    assert [one.texts() if one else None for one in found] == [[["Yes.", "Hi?"]] * 3, [["Who?", "Yes."]] * 3]
 
 
 def lines_of(path: Path, data: bytes) -> Lines:

@@ -110,7 +110,9 @@ def test_a_file_that_did_not_change_is_not_read_again(workspace: Path, read_file
     assert (len(first), len(second)) == (6, 7)
 
 
-@pytest.mark.parametrize("change", [{"lang": "de"}, {"licence": "MIT"}, {"consent": False}, {"name": "t"}])
+@pytest.mark.parametrize(
+    "change", [{"lang": "de"}, {"licence": "MIT"}, {"consent": False}, {"name": "t"}, {"columns": {"lang": "l"}}]
+)
 def test_other_settings_of_a_source_read_its_files_again(
     workspace: Path, read_files: list[str], change: dict[str, Any]
 ) -> None:
