@@ -126,7 +126,7 @@ def test_a_source_gives_what_its_rows_give_in_our_names(
     renamed = [Naming(tuple(columns.items())).of(value) for value in written]
 
     assert all(
-        new[name] == old[name]
+        new[name] is old[name]
         for new, old in zip(renamed, values, strict=True)
         if isinstance(old, dict)
         for name in columns.keys() & old.keys()
