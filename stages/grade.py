@@ -21,9 +21,10 @@ from stages.quality.heuristics import Fault, HeuristicParams, faults
 from stages.quality.likelihood import Score, ScoreParams, draw, reject_scores, score
 from thumbwheel import tracking
 from thumbwheel.command import run
+from thumbwheel.folding import normalise
 from thumbwheel.lake import Pin, read_pinned, write_pin, write_table
 from thumbwheel.params import Params, load_params
-from thumbwheel.records import CONVERSATION, PREFERENCE, normalise, to_table
+from thumbwheel.records import CONVERSATION, PREFERENCE, to_table
 from thumbwheel.settings import settings
 
 log = logging.getLogger(__name__)

@@ -38,8 +38,8 @@ INDEX_FOLDER = "index"
 SERVICE = "serving.chat:Chat"
 MODULES = (
     *("__init__", "agreement", "arms", "bundle", "circles", "command", "embedding", "encoder", "engine", "errors"),
-    *("events", "folders", "grounding", "knowledge", "ledger", "outbox", "params", "records", "relay", "reviews"),
-    *("secret", "settings"),
+    *("events", "folders", "folding", "grounding", "knowledge", "ledger", "outbox", "params", "records", "relay"),
+    *("reviews", "secret", "settings"),
 )
 CODE = (
     "serving",

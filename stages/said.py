@@ -10,7 +10,7 @@ from typing import Any
 from eval.refusals import is_refusal
 from eval.replies import goes_in_circles, has_marks
 from eval.toxicity import Moderator, Toxicity, by_classifier, by_moderator, worst
-from thumbwheel.records import normalise
+from thumbwheel.folding import normalise
 from thumbwheel.settings import settings
 
 FORMS = {"template_marks": has_marks, "going_in_circles": goes_in_circles}

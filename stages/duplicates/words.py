@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from thumbwheel.records import normalise
+from thumbwheel.folding import normalise
 
 Parts = Sequence[tuple[str, str]]
 """A row as (part, text) pairs; n-grams of different parts never match, so a swapped pair is no duplicate."""

@@ -1,6 +1,6 @@
 """Kernel: texts folded and laid out as the identity of their conversation hashes them, and what must be known of them.
 
-`thumbwheel.records.conversation_id` is the definition of the layout, `thumbwheel.records.normalise` of the folding.
+`thumbwheel.records.conversation_id` is the definition of the layout, `thumbwheel.folding.normalise` of the folding.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from itertools import accumulate, chain, pairwise
 import numpy as np
 
 from stages.reading.messages import CONTROLS
-from thumbwheel.records import FOLDED
+from thumbwheel.folding import FOLDED
 
 MARK = b"\0"
 MARKED = bytes(0 if byte in CONTROLS else folded for byte, folded in enumerate(FOLDED))
@@ -25,7 +25,7 @@ SIZE = 8
 def conversation_ids(roles: Sequence[tuple[str, ...]], folded: Sequence[bytes]) -> list[str]:
     """Return the identity of each conversation, of which `roles` are those of its messages.
 
-    `folded` holds the contents of all messages in a row, by `thumbwheel.records.fold`.
+    `folded` holds the contents of all messages in a row, by `thumbwheel.folding.fold`.
     """
     said = b"".join(_digests(roles, [text.strip(b" ") for text in folded])).hex()
     return [said[place : place + HEX_DIGITS] for place in range(0, len(said), HEX_DIGITS)]

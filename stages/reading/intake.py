@@ -19,9 +19,10 @@ from stages.reading.mend import LanguageParams, mend
 from stages.reading.messages import UNPRINTABLE, Chat, Messages, Misfit, Pair
 from stages.reading.plain import Plain, plain_chats
 from stages.reading.sources import Source
+from thumbwheel.folding import fold
 from thumbwheel.forgotten import REASON, Forgotten
 from thumbwheel.params import Params
-from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, fold, preference_id
+from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, preference_id
 
 if TYPE_CHECKING:
     from stages.reading.columns import Columns, Lines

@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.reading.mend import letter_signs
 from stages.reading.messages import UNPRINTABLE
-from thumbwheel.records import fold
+from thumbwheel.folding import fold
 
 CODES = 0x110000
 KNOWN, ASKED, HARD, CHANGED = 1, 2, 4, 8

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from thumbwheel.folding import BLANKED
 from thumbwheel.params import Params
-from thumbwheel.records import BLANKED
 
 ODD_LETTERS = "ЂЃѓЉЊЋЌЏђљњќћџ"
 """Cyrillic letters that Windows-1251 has where UTF-8 has parts of characters."""

@@ -17,7 +17,7 @@ from stages.reading.formats import ANSWER_KEYS, PROMPT_KEYS, shape_of
 from stages.reading.identity import MARK, MARKED
 from stages.reading.mend import are_suspicious, mend
 from stages.reading.messages import SENDERS, TURNS, UNPRINTABLE, Misfit
-from thumbwheel.records import BLANKED, LONG_RUN, MANY_RUNS, Changes, fold, folded_runs, replaced
+from thumbwheel.folding import BLANKED, LONG_RUN, MANY_RUNS, Changes, fold, folded_runs, replaced
 
 REPLACEMENT = "\ufffd"
 FRAME = b"### Response:"

@@ -50,6 +50,7 @@ CODE = (
     "stages/reading/*.py",
     "stages/vectors/*.py",
     "stages/evidence.py",
+    "thumbwheel/folding.py",
     "thumbwheel/records.py",
     "thumbwheel/forgotten.py",
 )

@@ -33,7 +33,7 @@ SIGNER, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) 
 
 def claims(**more: Any) -> dict[str, Any]:
     now = int(time.time())
-    return {"iss": JWT.issuer, "aud": JWT.audience, "sub": "ana", "exp": now + 3600, **more}
+    return {"iss": JWT.issuer, "aud": JWT.audience, "sub": "ana", "exp": now + 86400, **more}
 
 
 def token(key: Any = SIGNER, kid: str = "one", algorithm: str = "RS256", **more: Any) -> str:
@@ -83,7 +83,7 @@ SECRET = "x" * 32
         (token(sub=None), "sub"),
         (token(aud="other"), "udience"),
         (token(iss="https://other.example"), "ssuer"),
-        (token(nbf=int(time.time()) + 600), "not yet valid"),
+        (token(nbf=int(time.time()) + 43200), "not yet valid"),
         (token(key=OTHER), "ignature"),
         (token(kid="two"), "does not publish"),
         (token(key=SECRET, algorithm="HS256"), "alg"),

@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 
 from thumbwheel import records
 from thumbwheel.errors import RecordError
-from thumbwheel.records import (
-    CONVERSATION,
-    QUARANTINE,
-    conversation_id,
-    normalise,
-    preference_id,
-    to_table,
-    user_hash,
-)
+from thumbwheel.folding import normalise
+from thumbwheel.records import CONVERSATION, QUARANTINE, conversation_id, preference_id, to_table, user_hash
 
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.sampled_from(records.ROLES), "content": st.text()}), max_size=4)
 

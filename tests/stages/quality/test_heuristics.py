@@ -257,7 +257,7 @@ def test_the_kernel_is_compiled_anew_when_any_of_its_sources_changes() -> None:
     compiled = {
         name for name, module in vars(measure_kernel).items() if getattr(module, "__name__", "").startswith("stages")
     }
-    modules = {name for name in sys.modules if name.startswith("stages.") and name.endswith("_kernel")}
+    modules = {name for name in sys.modules if name.startswith("stages.quality.") and name.endswith("_kernel")}
     assert {Path(str(sys.modules[name].__file__)) for name in modules} <= set(measure_kernel.sources())
     assert compiled == {"characters"}
 

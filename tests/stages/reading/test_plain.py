@@ -22,7 +22,8 @@ from stages.reading.plain import in_turn, plain_chats
 from tests.conftest import public_or_skip
 from tests.stages.reading.test_formats import RECORDS
 from tests.stages.reading.test_intake import CHATS, SAID, params, source
-from thumbwheel.records import FOLDED, conversation_id, fold
+from thumbwheel.folding import FOLDED, fold
+from thumbwheel.records import conversation_id
 
 ODD = st.sampled_from(
     ["", " ", "a", "\n\n", "â€™ Ã©", "’", "\x00", "\x7f", "\ufffd", "\ud800", "[{", "A  b", "\xa0", "ﬁ"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.duplicates.words import WORD, bare_words
 from stages.sides.lexicon import Lexicon, distinct, grams, short_texts, whole_sentences
-from thumbwheel.records import normalise
+from thumbwheel.folding import normalise
 
 TEXTS = st.lists(st.text(alphabet="abAB .!?\nßé漢字🙂\x00\u0301", max_size=20), max_size=6)
 
