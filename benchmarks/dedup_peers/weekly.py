@@ -15,7 +15,7 @@ import numpy as np
 import ours
 from contract import cpu
 
-from stages.duplicates.dedup_history import History, id_keys, kept_history
+from stages.duplicates.dedup_history import id_keys, kept_history
 from stages.duplicates.documents import fold_table
 from stages.kernels import main as load_kernels
 
@@ -42,16 +42,8 @@ def main() -> None:
         clusters = add(Path(folder), table.slice(first) if sys.argv[4] == "batch" else table)
         spent = cpu() - begun
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.npy"))
-    print(
-        json.dumps(
-            {
-                "work_cpu": spent,
-                "clusters": int(clusters[first - table.num_rows :].sum()),
-                "bytes": size,
-                "rows": table.num_rows,
-            }
-        )
-    )
+    said = {"work_cpu": spent, "clusters": int(clusters[first - table.num_rows :].sum())}
+    print(json.dumps({**said, "bytes": size, "rows": table.num_rows}))
 
 
 if __name__ == "__main__":

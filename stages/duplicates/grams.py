@@ -195,8 +195,8 @@ def mark(grams: np.ndarray, marks: np.ndarray) -> None:
 def _sorted_set(values: np.ndarray, table: np.ndarray, out: np.ndarray) -> int:
     """Write the distinct values in order to `out` and return how many; of `out` `EIGHT` places more may be written to.
 
-    The values are hashes, so evenly spread: in a table of at least four times their number their leading bits say where each
-    belongs, and what stands there already moves on if it is greater. `table` has room for `_bench_for`'s number.
+    The values are hashes, so evenly spread: in a table of at least four times their number their leading bits say where
+    each belongs, and what stands there already moves on if it is greater. `table` has room for `_bench_for`'s number.
     """
     bits = 3
     while 1 << bits < 4 * len(values):
