@@ -15,36 +15,35 @@ import numpy as np
 import ours
 from contract import cpu
 
-from stages.duplicates.dedup_history import History, id_keys, kept_history
+from stages.duplicates.dedup_history import id_keys, kept_history
 from stages.duplicates.documents import fold_table
 from stages.kernels import main as load_kernels
 
 
-def add(history: History, table: ours.pa.Table) -> np.ndarray:
-    """Add rows; return their documents, with their clusters known and the duplicates among them measured."""
-    documents = history.add(id_keys(table["id"], history.params.seed), fold_table(table, ours.documents))
-    clusters = history.clusters()[documents]
-    near = clusters != documents
-    history.similarities(documents[near], clusters[near])
-    return documents
+def add(folder: Path, table: ours.pa.Table) -> np.ndarray:
+    """Add rows to the history in a folder, measure the duplicates among them, and return their clusters."""
+    params = ours.parameters()
+    with kept_history(folder, params.sketch, params.threshold) as history:
+        documents = history.add(id_keys(table["id"], history.params.seed), fold_table(table, ours.documents))
+        clusters = history.clusters()[documents]
+        near = clusters != documents
+        history.similarities(documents[near], clusters[near])
+    return clusters
 
 
 def main() -> None:
     """Print CPU-seconds, and a checksum of the clusters by which both ways are seen to agree."""
     table, first = ours.read(sys.argv[1]), int(sys.argv[3])
-    params = ours.parameters()
     load_kernels()
     with tempfile.TemporaryDirectory() as folder:
         if sys.argv[4] == "batch":
-            with kept_history(Path(folder), params.sketch, params.threshold) as history:
-                add(history, table.slice(0, first))
+            add(Path(folder), table.slice(0, first))  # within it, so that the batch is not charged for letting it go
         begun = cpu()
-        with kept_history(Path(folder), params.sketch, params.threshold) as history:
-            documents = add(history, table.slice(first) if history.size else table)
-            clusters = history.clusters()[documents[-(table.num_rows - first) :]]
+        clusters = add(Path(folder), table.slice(first) if sys.argv[4] == "batch" else table)
         spent = cpu() - begun
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.npy"))
-    print(json.dumps({"work_cpu": spent, "clusters": int(clusters.sum()), "bytes": size, "rows": table.num_rows}))
+    said = {"work_cpu": spent, "clusters": int(clusters[first - table.num_rows :].sum())}
+    print(json.dumps({**said, "bytes": size, "rows": table.num_rows}))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from thumbwheel.lake import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "4 affine32"
+FORMAT = "5 affine32"
 """Version of what the files hold, and the scheme of the permutations."""
 MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
@@ -55,6 +55,7 @@ class History:
         self.params, self.threshold = params, threshold
         self.segments = list(segments)
         self.measured = measured
+        self.lots: dict[int, Lot] = {}
 
     @property
     def size(self) -> int:
@@ -64,6 +65,7 @@ class History:
     def forget(self) -> None:
         """Begin anew."""
         self.segments.clear()
+        self.lots.clear()
         self.measured = NOTHING_MEASURED
 
     def find(self, ids: np.ndarray) -> np.ndarray:
@@ -88,8 +90,8 @@ class History:
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
         some, edges = self.link(only_rows(folded, fresh), base, parents)
         joins = []
-        for known_base, segment in self._numbered():
-            known = Known(known_base, _lot(segment), Bands(segment["band_keys"], segment["band_rows"]))
+        for k, (known_base, segment) in enumerate(self._numbered()):
+            known = Known(known_base, self._lot(k), Bands(segment["band_keys"], segment["band_rows"]))
             joins.append(link_known(some, base, known, parents, self.params.words, self.threshold))
         self._remember(joins)
         edges = np.concatenate([edges, *(one.pairs for one in joins)])
@@ -132,13 +134,19 @@ class History:
         """Return the similarities of pairs of documents, from the segments that hold them."""
         bases = np.array([base for base, _ in self._numbered()], np.int64)
         mine, theirs = (np.searchsorted(bases, documents, "right") - 1 for documents in (left, right))
-        lots = {k: _lot(self.segments[k]) for k in {*mine.tolist(), *theirs.tolist()}}
         found = np.empty(len(left))
         for a, b in set(zip(mine.tolist(), theirs.tolist(), strict=True)):
             some = (mine == a) & (theirs == b)
             places = left[some] - bases[a], right[some] - bases[b]
-            found[some] = similarities(lots[a], places[0], lots[b], places[1], self.params.words)
+            found[some] = similarities(self._lot(a), places[0], self._lot(b), places[1], self.params.words)
         return found
+
+    def _lot(self, k: int) -> Lot:
+        """Return the documents of a segment; the n-grams that are made of them stay while the history is open."""
+        if k not in self.lots:
+            folded, sets = _folded(self.segments[k]), GramSets(*(self.segments[k][name] for name in SETS))
+            self.lots[k] = known_lot(folded, sets)
+        return self.lots[k]
 
     def _numbered(self) -> Iterator[tuple[int, Segment]]:
         """Yield each segment with the number of its first document."""
@@ -262,10 +270,6 @@ def _segment(some: Sketch, keys: np.ndarray, ids: np.ndarray, documents: np.ndar
 
 def _folded(segment: Segment) -> Folded:
     return Folded(segment["text"], segment["text_at"])
-
-
-def _lot(segment: Segment) -> Lot:
-    return known_lot(_folded(segment), GramSets(*(segment[name] for name in SETS)))
 
 
 def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ def _bench_for(folded: Folded) -> Bench:
     longest = int(np.diff(folded.at).max(initial=0))
     spare = longest + 1 + 2 * EIGHT
     room = Room(*(fresh((spare,), kind, filled=False) for kind in (np.int64, np.uint64, np.uint64)))
-    return Bench(room, fresh((5 * spare,), np.uint64, filled=False), np.zeros(1, int))
+    return Bench(room, fresh((9 * spare,), np.uint64, filled=False), np.zeros(1, int))
 
 
 def marked_rows(folded: Folded, words: int) -> GramSets:
@@ -195,11 +195,11 @@ def mark(grams: np.ndarray, marks: np.ndarray) -> None:
 def _sorted_set(values: np.ndarray, table: np.ndarray, out: np.ndarray) -> int:
     """Write the distinct values in order to `out` and return how many; of `out` `EIGHT` places more may be written to.
 
-    The values are hashes, so evenly spread: in a table of at least twice their number their leading bits say where each
-    belongs, and what stands there already moves on if it is greater. `table` has room for `_bench_for`'s number.
+    The values are hashes, so evenly spread: in a table of at least four times their number their leading bits say where
+    each belongs, and what stands there already moves on if it is greater. `table` has room for `_bench_for`'s number.
     """
     bits = 3
-    while 1 << bits < 2 * len(values):
+    while 1 << bits < 4 * len(values):
         bits += 1
     shift = np.uint64(64 - bits)
     places = table[: (1 << bits) + (len(values) + EIGHT - 1) // EIGHT * EIGHT]

@@ -68,7 +68,7 @@ def hashed_row(data: np.ndarray, i: int, length: int, seed: np.uint64, lanes: np
         for lane in lanes:
             value = (value ^ lane) * MIX_64
             value ^= value >> SHIFT_32
-    return mixed(value)
+    return mixed(value + np.uint64(length))  # else some short rows have the hash of one a byte longer
 
 
 @njit(cache=True, nogil=True)

@@ -15,8 +15,9 @@ class Measured(NamedTuple):
 
     def extended(self, pairs: np.ndarray, values: np.ndarray) -> Measured:
         """Return these and others, none of which is among them."""
-        order = np.argsort(every := np.concatenate((self.pairs, pairs)), kind="stable")
-        return Measured(every[order], np.concatenate((self.values, values))[order])
+        order = np.argsort(pairs)
+        places = np.searchsorted(self.pairs, pairs[order])
+        return Measured(np.insert(self.pairs, places, pairs[order]), np.insert(self.values, places, values[order]))
 
     def lack(self, pairs: np.ndarray) -> np.ndarray:
         """Return those of some pairs that were not measured, in order."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numba import njit
 
-from stages.vectors.lines import move_bytes
+from stages.vectors.lines import eight_bytes, move_bytes
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -56,7 +56,10 @@ def over_rows(work: Callable[[int, int], T], sizes: np.ndarray) -> list[T]:
 
 
 def on_all_cores(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Return `work(item)` of every item, in order."""
+    """Return `work(item)` of every item, in order; one item needs no threads."""
+    items = list(items)
+    if len(items) == 1:
+        return [work(items[0])]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(work, items))
 
@@ -124,6 +127,8 @@ def _equal_rows(
         length = at[left[k] + 1] - i
         n = 0
         if length == other_at[right[k] + 1] - j:
+            while n + 8 <= length and eight_bytes(data, i + n) == eight_bytes(other, j + n):
+                n += 8
             while n < length and data[i + n] == other[j + n]:
                 n += 1
             same[k] = n == length

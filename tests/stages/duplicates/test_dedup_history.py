@@ -74,6 +74,14 @@ def test_a_similarity_is_the_same_whether_it_was_measured_before_or_not(texts: l
     assert alone.similarities(documents, np.roll(documents, 1)).tolist() == measured.tolist()
 
 
+def test_a_history_begun_anew_measures_its_new_documents() -> None:
+    history = fresh()
+    history.similarities(add(history, ["a b c d"]), add(history, ["a b c e"]))
+    history.forget()
+    left, right = add(history, ["x y z"]), add(history, ["x y z w"])
+    assert history.similarities(left, right).tolist() == [2 / 3]
+
+
 def test_rows_with_one_hash_and_other_bytes_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup_history, "row_keys", lambda rows, seed: np.zeros(len(rows), np.uint64))
     history = fresh()

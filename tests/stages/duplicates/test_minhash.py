@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -67,6 +67,7 @@ def test_bands_are_sorted_and_rows_of_one_key_stay_in_order(numbers: list[list[i
 
 
 @given(st.lists(st.binary(max_size=20), max_size=8), st.integers(0, 2**63))
+@example([b"", b"\x02"], 2)
 def test_row_keys_tell_rows_apart(rows: list[bytes], seed: int) -> None:
     at = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     keys = row_keys(Folded(np.frombuffer(b"".join(rows) or b" ", np.uint8), at), seed).tolist()
