@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from stages.reading.containers import Record, parse
-from stages.reading.fold_kernel import BRACKETED, PLAIN, SIZE
-from stages.reading.kernels import kernels
+from stages.reading.fold_kernel import BRACKETED, PLAIN, SIZE, fold_rows
 from stages.reading.letters import GROWTH, letters
-from stages.reading.line_kernel import SLACK
+from stages.reading.line_kernel import SLACK, find_ends, read_lines
 from stages.reading.naming import AS_THEY_ARE, Naming
 from stages.reading.plain import FRAME
 from stages.reading.shapes import ASKED, LOOKED_AT, Shape, shape_among
@@ -131,9 +130,9 @@ def read_pieces(path: Path, start: int, end: int, row: int) -> Iterator[Lines]:
 def _ends(data: np.ndarray, count: int, is_last: bool) -> np.ndarray:
     """Return where lines end in the first bytes of `data`; the last of a file may do so without a mark."""
     ends = np.empty(ROOM_FOR_ENDS, np.int64)
-    if (found := kernels().find_ends(data, count, ends)[0]) > len(ends):
+    if (found := find_ends(data, count, ends)) > len(ends):
         ends = np.empty(found, np.int64)
-        kernels().find_ends(data, count, ends)
+        find_ends(data, count, ends)
     if is_last and count and data[count - 1] != ord("\n"):
         return np.append(ends[:found], count)
     return ends[:found]
@@ -162,7 +161,7 @@ def _read(lines: Lines, shape: Shape) -> tuple[np.ndarray, Messages]:
     most = 2 * count + size // SHORTEST + 1
     texts, text_at, roles = bytearray(size + SLACK), np.zeros(most + 1, np.int32), np.zeros(most, np.int8)
     fits, row_at = np.zeros(count, np.bool_), np.zeros(count + 1, np.int32)
-    rows, _ = kernels().read_lines(
+    rows = read_lines(
         *(lines.data, lines.starts, lines.ends),
         *(*_joined(shape.words), np.array(shape.kinds), np.array([role for _, role in shape.senders], np.int64)),
         *(np.frombuffer(texts, np.uint8), text_at, roles, row_at, fits),
@@ -183,7 +182,7 @@ def _laid_out(messages: Messages) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     out, out_at = np.empty(room, np.uint8), np.zeros(count + 1, np.int64)
     characters, flags, unknown = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.zeros(ASKED_AT_ONCE, np.int64)
     while True:
-        asked, _ = kernels().fold_rows(
+        asked = fold_rows(
             *(np.frombuffer(messages.texts, np.uint8), *messages[1:], *_joined(HEADS)),
             *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown),
         )

@@ -20,7 +20,7 @@ PLAIN, BRACKETED = 1, 2
 """Of a row: that all its texts are printable, not empty, and no mojibake; and that the first begins with a bracket."""
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def fold_rows(
     texts: np.ndarray,
     text_at: np.ndarray,
@@ -65,7 +65,7 @@ def fold_rows(
     return asked
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _fold(
     texts: np.ndarray,
     i: int,
@@ -123,7 +123,7 @@ def _fold(
     return n, is_plain, characters, asked
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _put(
     texts: np.ndarray,
     i: int,

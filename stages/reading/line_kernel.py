@@ -29,7 +29,7 @@ ESCAPES[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
 LITERALS, LITERAL_AT = np.frombuffer(b"truefalsenull", np.uint8), np.array([0, 4, 9, 13])
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def find_ends(data: np.ndarray, count: int, ends: np.ndarray) -> int:
     """Write where lines end in the first `count` bytes to `ends`, as far as there is room; return how many do."""
     found = 0
@@ -44,7 +44,7 @@ def find_ends(data: np.ndarray, count: int, ends: np.ndarray) -> int:
     return found
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def read_lines(
     data: np.ndarray,
     starts: np.ndarray,
@@ -93,7 +93,7 @@ def read_lines(
     return rows
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _in_turn(roles: np.ndarray, first: int, end: int) -> bool:
     """Tell what `stages.reading.plain.in_turn` tells."""
     first += first < end and roles[first] == SYSTEM
@@ -103,7 +103,7 @@ def _in_turn(roles: np.ndarray, first: int, end: int) -> bool:
     return end > first and (end - first) % 2 == 0
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _messages(
     data: np.ndarray,
     i: int,
@@ -141,7 +141,7 @@ def _messages(
     return (i + 1 if mark == END else BAD), n, texts
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _sender(data: np.ndarray, i: int, words: np.ndarray, word_at: np.ndarray, senders: np.ndarray) -> tuple[int, int]:
     """Return the place behind the name of a sender, and the sender's role."""
     if i == BAD:
@@ -153,7 +153,7 @@ def _sender(data: np.ndarray, i: int, words: np.ndarray, word_at: np.ndarray, se
     return BAD, 0
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _behind(data: np.ndarray, i: int, mark: int) -> int:
     """Return the place behind a mark, before which blanks may stand."""
     if i == BAD:
@@ -162,7 +162,7 @@ def _behind(data: np.ndarray, i: int, mark: int) -> int:
     return i + 1 if data[i] == mark else BAD
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _word(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> int:
     """Return the place behind a word, if it stands there."""
     for k in range(start, end):
@@ -172,7 +172,7 @@ def _word(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> 
     return i
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _skip(data: np.ndarray, i: int) -> int:
     """Return the place of the next byte that is no blank within a line."""
     while data[i] == BLANK or data[i] == TAB or data[i] == RETURN:
@@ -180,7 +180,7 @@ def _skip(data: np.ndarray, i: int) -> int:
     return i
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _key(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> int:
     """Return the place of the value under a key."""
     if i == BAD:
@@ -189,7 +189,7 @@ def _key(data: np.ndarray, i: int, words: np.ndarray, start: int, end: int) -> i
     return BAD if i == BAD else _skip(data, i)
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _value(data: np.ndarray, i: int, kind: int, out: np.ndarray, n: int) -> tuple[int, int]:
     """Return the place behind a value, and where in `out` its text ends if it is wanted."""
     if data[i] == QUOTE:
@@ -207,7 +207,7 @@ def _value(data: np.ndarray, i: int, kind: int, out: np.ndarray, n: int) -> tupl
     return _number(data, i), n
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _string(data: np.ndarray, i: int, out: np.ndarray, n: int) -> tuple[int, int]:
     """Write the string whose first byte is `data[i]`, and return the places behind its end there and in `out`."""
     while True:
@@ -231,7 +231,7 @@ def _string(data: np.ndarray, i: int, out: np.ndarray, n: int) -> tuple[int, int
         n = put_code(out, n, code)
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _escaped(data: np.ndarray, i: int) -> tuple[int, int]:
     """Return the place behind an escape by number, or behind two that are one character, and that character."""
     code = _unit(data, i)
@@ -245,7 +245,7 @@ def _escaped(data: np.ndarray, i: int) -> tuple[int, int]:
     return i + 12, 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _unit(data: np.ndarray, i: int) -> int:
     """Return the number in an escape such as `\\u00e9`, BAD where there is none."""
     if data[i] != BACKSLASH or data[i + 1] != ord("u"):
@@ -263,7 +263,7 @@ def _unit(data: np.ndarray, i: int) -> int:
     return code
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _is_utf8(text: np.ndarray, i: int, end: int) -> bool:
     while i < end:
         code, width = (text[i], 1) if text[i] < 0x80 else code_point(text, i, end)
@@ -273,7 +273,7 @@ def _is_utf8(text: np.ndarray, i: int, end: int) -> bool:
     return True
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _number(data: np.ndarray, i: int) -> int:
     """Return the place behind a number without an exponent that is not long."""
     i += data[i] == MINUS
@@ -286,7 +286,7 @@ def _number(data: np.ndarray, i: int) -> int:
     return end if whole + 1 < end <= whole + 1 + LONGEST_NUMBER else BAD
 
 
-@njit(nogil=True)
+@njit(cache=True, nogil=True)
 def _digits(data: np.ndarray, i: int) -> int:
     while ZERO <= data[i] <= ZERO + 9:
         i += 1

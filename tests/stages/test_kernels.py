@@ -17,7 +17,7 @@ from tests.stages.test_dedup import PARAMS, chat, pair
 from stages.duplicates import bands, clusters, grams, hashing, minhash, similarity, fold_kernel as folded
 from stages.duplicates import rows as ranges
 from stages import kernels
-from stages.reading.kernels import kernels as reading_kernels
+from stages.reading import fold_kernel, line_kernel
 from stages.dedup import deduplicate
 from stages.duplicates.dedup_history import kept_history
 from stages.duplicates.documents import conversation_documents, preference_documents
@@ -31,9 +31,8 @@ for some, documents_of, schema in (chats, (pairs, preference_documents, PREFEREN
         with kept_history(Path(sys.argv[1]) / schema.names[1], PARAMS.sketch, PARAMS.threshold) as history:
             deduplicate(to_table(batch, schema), documents_of, PARAMS, history)
 kernels.read_a_line()
-modules = (bands, clusters, folded, grams, hashing, minhash, ranges, similarity)
+modules = (bands, clusters, folded, grams, hashing, minhash, ranges, similarity, fold_kernel, line_kernel)
 kernels = [k for module in modules for k in vars(module).values() if hasattr(k, "stats")]
-kernels += reading_kernels()
 print(sum(sum(k.stats.cache_misses.values()) for k in kernels), sum(sum(k.stats.cache_hits.values()) for k in kernels))
 """
 
