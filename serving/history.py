@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
+from thumbwheel.sqlite import connect
+
 
 class CalledFunction(TypedDict):
     """`arguments` is JSON text, as the model wrote it."""
@@ -136,14 +138,11 @@ class SqliteHistory:
     """History in one SQLite file, in WAL mode, safe to share between threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        self._db = connect(path, SCHEMA)
         self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(SCHEMA)
         for column in ("retrieved TEXT", "calls TEXT", "offered TEXT"):
             self._add_column(column)
 

@@ -39,7 +39,7 @@ SERVICE = "serving.chat:Chat"
 MODULES = (
     *("__init__", "agreement", "arms", "bundle", "circles", "command", "embedding", "encoder", "engine", "errors"),
     *("events", "folders", "folding", "grounding", "knowledge", "ledger", "outbox", "params", "records", "relay"),
-    *("reviews", "secret", "settings"),
+    *("reviews", "secret", "settings", "sqlite"),
 )
 CODE = (
     "serving",

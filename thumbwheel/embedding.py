@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from thumbwheel.settings import settings
+from thumbwheel.sqlite import connect
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 CHUNK = 10_000
 LOOKUP = 500
 MINUTE = 60.0
+SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
 
 
 class Vectors:
@@ -55,10 +56,7 @@ class Store:
     """Vectors in 16 bits by the hash of model and text, in one SQLite file that may be deleted at any time."""
 
     def __init__(self) -> None:
-        settings().state_dir.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(settings().state_dir / "vectors.db", timeout=60)
-        self.database.execute("PRAGMA journal_mode = WAL")
-        self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+        self.database = connect(settings().state_dir / "vectors.db", SCHEMA, isolation_level="DEFERRED", wait_s=60)
 
     def close(self) -> None:
         self.database.close()

@@ -5,12 +5,13 @@ It holds no text and no user: a unit is a hash that means something under one ca
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
+
+from thumbwheel.sqlite import connect
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -27,7 +28,6 @@ CREATE TABLE IF NOT EXISTS entries (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS entries_by_canary ON entries (canary, phase);
 """
-BUSY_SECONDS = 10
 Phase = Literal["live", "replay"]
 
 
@@ -57,13 +57,10 @@ class Ledger:
     """Entries in one SQLite file, in the order in which they came; safe to share between threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._asked = path.with_suffix(".asked")
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = connect(path, SCHEMA)
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
 
     def add(self, entry: Entry) -> None:
         """Keep an entry, durable against the death of this process when the call returns."""

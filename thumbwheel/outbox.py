@@ -16,6 +16,7 @@ from typing import Any
 
 from thumbwheel.errors import SourceError
 from thumbwheel.events import validated
+from thumbwheel.sqlite import connect
 
 BUSY_SECONDS = 30
 BATCH = 500
@@ -43,11 +44,8 @@ class Outbox:
         self.path = path
         self._lock = threading.Lock()
         with self._guarded():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = connect(path, SCHEMA, wait_s=BUSY_SECONDS)
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO identity VALUES (?, 1)", (uuid.uuid4().hex,))
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from serving.memory.statements import Statement
+from thumbwheel.sqlite import connect
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS statements (
@@ -50,12 +50,9 @@ class SqliteProfiles:
     """Profiles in one SQLite file; what is erased is overwritten on the disk."""
 
     def __init__(self, path: Path, preferences: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._preferences, self._lock = preferences, threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = connect(path, SCHEMA)
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(SCHEMA)
 
     def of(self, user: str) -> Profile:
         """Return a user's profile; an empty one where nothing is known."""

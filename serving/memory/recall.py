@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.history import Reply
+from thumbwheel.sqlite import connect
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,12 +53,9 @@ class SqliteRecall:
     """Exchanges of all users with their vectors in one SQLite file; each user sees their own."""
 
     def __init__(self, path: Path, kept: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._kept, self._lock = kept, threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = connect(path, SCHEMA)
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(SCHEMA)
 
     def add(self, reply: Reply, question: str, vector: np.ndarray) -> None:
         """Keep a reply and its question, whose unit vector is `vector`; beyond `kept` a user's oldest go."""

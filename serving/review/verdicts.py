@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
 from thumbwheel.reviews import SKIPPED
+from thumbwheel.sqlite import connect
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
@@ -25,12 +25,9 @@ class Verdicts:
     """Verdicts of all reviewers, one each on an item; the first stands."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = connect(path, SCHEMA)
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(SCHEMA)
 
     def add(self, item: str, reviewer: str, verdict: str, judged_at: str) -> bool:
         """Keep a verdict; False where the reviewer had given one already."""

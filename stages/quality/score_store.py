@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from thumbwheel.sqlite import connect
+
 log = logging.getLogger(__name__)
 
 ASKED = 500
@@ -30,19 +32,17 @@ class ScoreStore:
     """The file; it may be deleted at any time, and a damaged one is."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open(path)
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError:
             log.warning("%s is damaged; its scores are computed anew", path)
             path.unlink()
             self._open(path)
 
     def _open(self, path: Path) -> None:
-        self.connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
-        self.connection.execute("PRAGMA journal_mode=WAL")
-        self.connection.execute(SCHEMA)
-        self.connection.commit()
+        self.connection = connect(path, SCHEMA, isolation_level="DEFERRED", wait_s=WAIT_SECONDS)
 
     def __enter__(self) -> ScoreStore:
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from stages import training
 from stages.grade import GradeParams
-from stages.quality import likelihood
+from stages.quality import likelihood, score_store
 from stages.quality.likelihood import PAD, Score, batches, draw, padded, reject_scores, score, score_anew
 from stages.quality.score_store import Kept, ScoreStore
 from tests.fakes import tiny_model
@@ -186,3 +188,18 @@ def test_a_damaged_store_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "scores.db").write_bytes(b"no database" * 100)
     with ScoreStore(tmp_path / "scores.db") as store:
         assert store.read(["a"]) == {}
+
+
+def test_a_store_that_another_holds_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScoreStore(tmp_path / "scores.db") as store:
+        store.add({"a": Kept(-1.0, 0.5, 3)})
+    monkeypatch.setattr(score_store, "WAIT_SECONDS", 0.1)
+
+    with closing(sqlite3.connect(tmp_path / "scores.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            ScoreStore(tmp_path / "scores.db")
+
+    with ScoreStore(tmp_path / "scores.db") as store:
+        assert store.read(["a"]) == {"a": Kept(-1.0, 0.5, 3)}

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from thumbwheel.sqlite import connect
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS rows (value INTEGER PRIMARY KEY)"
+ROUNDS, OPENERS = 100, 4
+
+
+def test_a_file_is_made_with_its_folder_its_tables_and_a_write_ahead_log(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "made" / "a.db", SCHEMA)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("SELECT * FROM rows").fetchall() == []
+
+
+def test_without_an_isolation_level_each_statement_commits_and_with_one_they_wait(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "a.db", SCHEMA)) as reader:
+        with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
+            db.execute("INSERT INTO rows VALUES (1)")
+            assert reader.execute("SELECT * FROM rows").fetchall() == [(1,)]
+        with closing(connect(tmp_path / "a.db", SCHEMA, isolation_level="DEFERRED")) as db:
+            db.execute("INSERT INTO rows VALUES (2)")
+            assert reader.execute("SELECT * FROM rows").fetchall() == [(1,)]
+            db.commit()
+            assert reader.execute("SELECT * FROM rows").fetchall() == [(1,), (2,)]
+
+
+def _read_for(path: Path, seconds: float) -> threading.Thread:
+    """Read a file without a log in a transaction of its own for some seconds, which have begun when this returns."""
+    began = threading.Event()
+
+    def read() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN")
+            db.execute("SELECT * FROM rows").fetchall()
+            began.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    began.wait()
+    return thread
+
+
+def test_a_file_that_another_reads_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        db.execute(SCHEMA)
+    reader = _read_for(tmp_path / "a.db", 0.3)
+
+    with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    reader.join()
+
+
+def test_a_file_that_another_holds_too_long_is_an_error(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        db.execute(SCHEMA)
+    reader = _read_for(tmp_path / "a.db", 2)
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        connect(tmp_path / "a.db", SCHEMA, wait_s=0.2)
+
+    reader.join()
+
+
+def test_a_file_that_is_no_database_is_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("no database, but long enough for the header of one" * 20)
+
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        connect(tmp_path / "a.db", SCHEMA)
+
+
+def _open_new_files(folder: Path, together: Barrier) -> None:
+    for number in range(ROUNDS):
+        together.wait(60)
+        connect(folder / f"{number}.db", SCHEMA).close()
+
+
+def test_processes_may_open_a_new_file_at_the_same_moment(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(OPENERS)
+    openers = [context.Process(target=_open_new_files, args=(tmp_path, together)) for _ in range(OPENERS)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+
+    assert [opener.exitcode for opener in openers] == [0] * OPENERS
