@@ -10,9 +10,9 @@ import numpy as np
 
 from stages.reading.mend import letter_signs
 from stages.reading.messages import UNPRINTABLE
+from stages.vectors.utf8 import CODES
 from thumbwheel.folding import fold
 
-CODES = 0x110000
 KNOWN, ASKED, HARD, CHANGED = 1, 2, 4, 8
 """Flags of a letter; `HARD` ones fold with what stands beside them, or no text may hold them: rows that hold one are
 looked at by themselves. Of `ASKED` it is waited that they be learnt."""

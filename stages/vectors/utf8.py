@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+CODES = 0x110000
+"""How many code points there are: tables of kernels have a place for each, and none for more."""
+
 
 @njit(cache=True, nogil=True)
 def code_point(text: np.ndarray, i: int, end: int) -> tuple[int, int]:
@@ -20,7 +23,7 @@ def code_point(text: np.ndarray, i: int, end: int) -> tuple[int, int]:
         if text[k] & 0xC0 != 0x80:
             return -1, 1
         code = code << 6 | int(text[k] & 0x3F)
-    valid = code >= (0x80, 0x800, 0x10000)[width - 2] and not 0xD800 <= code < 0xE000
+    valid = (0x80, 0x800, 0x10000)[width - 2] <= code < CODES and not 0xD800 <= code < 0xE000
     return (code if valid else -1), width
 
 

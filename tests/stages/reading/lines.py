@@ -92,7 +92,16 @@ COLUMNS = st.sampled_from(
         {"prompt": "task.a", "context": "task"},
     ]
 )
-DAMAGE = [b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b"\xff", b"\xe2\x80", b",", b" ", b"\x00", b"01", b"\r"]
+NO_UTF8 = [
+    b"\xff",
+    b"\xe2\x80",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    b"\xf0\x80\x80\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xf4\xbf\xbf\xbf",
+]
+DAMAGE = [*NO_UTF8, b"{", b"}", b'"', b"\\", b"\\u12", b"\\ud83d", b",", b" ", b"\x00", b"01", b"\r"]
 JUNK = [
     b"",
     b"  ",

@@ -22,7 +22,7 @@ from stages.reading.intake import SCHEMAS, Intake
 from stages.reading.letters import joins
 from stages.reading.naming import Naming
 from tests.conftest import public_or_skip
-from tests.stages.reading.lines import COLUMNS, FILES, FORMATS
+from tests.stages.reading.lines import COLUMNS, FILES, FORMATS, NO_UTF8
 from tests.stages.reading.test_intake import params, source
 
 WITH_FILES = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -126,6 +126,16 @@ def test_no_control_is_taken_by_columns(tmp_path: Path, control: str) -> None:
 
     assert found is not None
     assert not len(found.rows)
+
+
+@pytest.mark.parametrize("damage", NO_UTF8, ids=ascii)
+def test_nothing_but_utf8_is_taken_by_columns(tmp_path: Path, damage: bytes) -> None:
+    sound = b'{"prompt": "Hi?", "completion": "Yes."}'
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", sound + b"\n" + sound.replace(b"?", damage)), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [0]
 
 
 def test_whatever_combines_with_the_letter_before_it_joins() -> None:
