@@ -76,7 +76,8 @@ class Traces:
         return self._keys(OWNED)
 
     def _keys(self, ours: str) -> str:
-        return "|".join([ours, *(rf"\b{re.escape(column)}" for column in sorted(self.columns))])
+        theirs = {form for column in self.columns for form in as_written(column)}
+        return "|".join([ours, *(rf"(?:^|\W){re.escape(column)}" for column in sorted(theirs))])
 
     def passages(self) -> frozenset[bytes]:
         """Return what the user said, line by line, as it may stand in a file: plain, in JSON, in HTML."""
@@ -95,6 +96,15 @@ class Traces:
             if reply and row.get("prompt"):
                 self.replies.add(reply)
                 self.exchanges.add(exchange(row["prompt"], reply))
+
+
+def as_written(word: str) -> set[str]:
+    """Return a word as it may stand in JSON: with its letters beyond ASCII, and with those escaped.
+
+    A lone surrogate is escaped, or the question mark that stands for it in a table.
+    """
+    shown = word.encode("utf-8", "replace").decode()
+    return {json.dumps(word)[1:-1], json.dumps(shown, ensure_ascii=False)[1:-1]}
 
 
 def forms(text: str) -> set[bytes]:
@@ -158,7 +168,8 @@ def _among(column: pa.ChunkedArray, words: Iterable[str]) -> pa.ChunkedArray:
 
 def _mentions(column: pa.ChunkedArray, traces: Traces) -> pa.ChunkedArray:
     """Return which texts of rows name the user as theirs; a row that was cut short or torn may be no JSON."""
-    names = "|".join(re.escape(json.dumps(name)[1:-1]) for name in sorted({traces.raw, *traces.users, *traces.ids}))
+    each = {form for name in (traces.raw, *traces.users, *traces.ids) for form in as_written(name)}
+    names = "|".join(map(re.escape, sorted(each)))
     pattern = rf"""(?:{traces.owned()})["']?\s*[:=]\s*["']?(?:{names})(?:["',}}\s]|$)"""
     return pc.fill_null(pc.match_substring_regex(column, pattern), False)
 

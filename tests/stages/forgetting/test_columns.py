@@ -60,3 +60,28 @@ def test_a_file_that_two_sources_read_is_read_as_either_does(known: Traces) -> N
     write_rows(Path(), {"q": "Hi?", "author": 4711}, *MINE, *OTHERS)
 
     assert [found.number for found in files.cut_sources(known, False) if found.what == "rows.jsonl"] == [3]
+
+
+@pytest.mark.parametrize("column", ["by", "@by", "作者", "né le"])
+@pytest.mark.parametrize("user", ["4711", "José", "a\ud800"])
+def test_however_a_column_and_its_user_are_written_a_quarantined_row_is_known(
+    workspace: Path, column: str, user: str
+) -> None:
+    mine, other = ({"q": "Hi?", "a": "", column: each} for each in (user, f"{user}s"))
+    write_rows(workspace, {"q": "Hi?", "a": "Hello.", column: "47"}, mine, other)
+    observe(workspace, {**SOURCE, "columns": {"prompt": "q", "completion": "a", "user": column}})
+    ingest.main()
+    misfits = read_pinned("ingest", "quarantine")
+
+    found = misfits.filter(theirs(misfits, forget.trace(user)))
+
+    assert misfits["line"].to_pylist() == [1, 2]
+    assert found["line"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("text", ['{"@by": "al"}', '{"作者":"al"}', r'{"\u4f5c\u8005": "al"}', "作者=al"])
+def test_a_short_name_is_found_under_whatever_column_says_whose_a_row_is(text: str) -> None:
+    traces = Traces("al", frozenset(), columns=frozenset(("@by", "作者")))
+
+    assert traces.raw_name().search(text.encode())
+    assert not traces.raw_name().search(text.encode().replace(b"al", b"all"))
