@@ -67,7 +67,7 @@ def shared_text(erase: bool = False) -> int:
     """Return how many entries of `dedup`'s index a shared Redis holds, folded text among them; delete them if asked.
 
     Raises:
-        StoreError: `THUMBWHEEL_REDIS_URL` names a Redis that does not answer.
+        StoreError: `THUMBWHEEL_REDIS_URL` names a Redis that does not answer, or is no address of one.
     """
     if (url := settings().redis_url) is None:
         return 0
@@ -75,13 +75,13 @@ def shared_text(erase: bool = False) -> int:
 
     from stages.duplicates.dedup_redis import PREFIX
 
-    redis: Any = Redis.from_url(url)
     try:
-        keys = list(redis.scan_iter(f"{PREFIX}:*", count=SCANNED))
-        for begin in range(0, len(keys) if erase else 0, SCANNED):
-            redis.unlink(*keys[begin : begin + SCANNED])
-    except RedisError as error:
-        raise StoreError(f"THUMBWHEEL_REDIS_URL = {url!r}: the index of dedup cannot be reached ({error}).") from None
+        with Redis.from_url(url) as redis:
+            keys = list(redis.scan_iter(f"{PREFIX}:*", count=SCANNED))
+            for begin in range(0, len(keys) if erase else 0, SCANNED):
+                redis.unlink(*keys[begin : begin + SCANNED])
+    except (RedisError, ValueError) as error:  # the address is not shown, for it may hold a password
+        raise StoreError(f"THUMBWHEEL_REDIS_URL: the index of dedup cannot be reached ({error}).") from None
     return len(keys)
 
 
@@ -155,7 +155,7 @@ def main() -> None:
     for name in raw:
         drop(name)
     for path in raw_caches():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # SQLite may have, at its end
     shared_text(erase=True)
     print(f"erased {len(raw)} raw tables and the old versions of {len(clean)} scrubbed ones")
 

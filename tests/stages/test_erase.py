@@ -176,8 +176,25 @@ def test_erasing_reaches_the_text_that_writers_share_on_a_redis(
         assert redis.keys() == [b"another"]
 
 
-def test_a_shared_redis_that_is_away_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THUMBWHEEL_REDIS_URL", "redis://127.0.0.1:1/0")
+@pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1/0", "127.0.0.1:1/secret", "redis://:secret@[::1/0"])
+def test_a_shared_redis_that_is_away_is_named_without_its_password(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("THUMBWHEEL_REDIS_URL", url)
     settings.cache_clear()
-    with pytest.raises(StoreError, match="the index of dedup cannot be reached"):
+    with pytest.raises(StoreError, match="the index of dedup cannot be reached") as raised:
         erase.shared_text()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_log_that_goes_as_its_last_reader_leaves_stops_no_erasure(
+    workspace: Path, erase_now: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(workspace)
+    gone = settings().state_dir / "vectors.db-wal"
+    raw = erase.raw_caches
+    monkeypatch.setattr(erase, "raw_caches", lambda: [*raw(), gone])
+
+    erase_now()
+
+    assert raw() == []
