@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from thumbwheel.pii import KINDS, NAME_KINDS, Redactor, find
+from thumbwheel.pii import KINDS, NAME_KINDS, Redactor, find, people
 from thumbwheel.pii.names import goes_to_a_model, may_hold_names
 from thumbwheel.settings import REPOSITORY
 
@@ -76,6 +76,25 @@ class TestPeople:
     def test_placeholders_and_strange_texts_hold_no_person(self) -> None:
         for text in ("[PERSON_1] of [PLACE_1] writes to [EMAIL_1]", "\ud800\x00\u202e", "🙂" * 600, "x" * 5000):
             assert find(text, ["person", "place"]) == []
+
+
+def test_a_long_word_of_many_names_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    class Letter:
+        def match(self, text: str, place: int) -> bool:
+            looked_at.append(place)
+            return text[place] != " "
+
+    text = "by " + "mary_smith_" * 500
+    named = [people.Part("person", at, at + 4) for at in range(3, len(text), 11)]
+    monkeypatch.setattr(people, "_parts", lambda _: named)
+    monkeypatch.setattr(people, "LETTER", Letter())
+
+    (found,) = people.find_people(text)
+
+    assert found.value == text[3:]
+    assert len(looked_at) <= len(text)
 
 
 def test_a_part_of_a_name_is_that_person_unless_it_may_be_another() -> None:

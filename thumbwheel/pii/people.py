@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -90,7 +90,7 @@ def find_people(text: str) -> list[Finding]:
     """Return persons and places in a text, by position, each of whole words."""
     spans: list[Part] = []
     readable = text.encode("utf-8", "replace").decode()  # a lone surrogate is no text to the tokenizer
-    for kind, start, end in (_of_whole_words(text, part) for part in _parts(readable)):
+    for kind, start, end in _of_whole_words(text, _parts(readable)):
         last = spans[-1] if spans else None
         if last and last.kind == kind and BETWEEN[kind].fullmatch(text, last.end, max(last.end, start)):
             spans[-1] = Part(kind, last.start, max(last.end, end))
@@ -126,13 +126,17 @@ def _parts_of(piece: str) -> tuple[Part, ...]:
     return tuple(_classifier().parts(piece)) if piece.strip() else ()
 
 
-def _of_whole_words(text: str, part: Part) -> Part:
-    start, end = part.start, part.end
-    while start and LETTER.match(text, start - 1):
-        start -= 1
-    while end < len(text) and LETTER.match(text, end):
-        end += 1
-    return Part(part.kind, start, end)
+def _of_whole_words(text: str, parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield parts, by position, widened to whole words; a word is looked at once, however many parts are in it."""
+    begin = end = 0
+    for kind, start, stop in parts:
+        if not begin <= start < stop <= end:
+            begin, end = start, stop
+            while begin and LETTER.match(text, begin - 1):
+                begin -= 1
+            while end < len(text) and LETTER.match(text, end):
+                end += 1
+        yield Part(kind, begin, end)
 
 
 @cache
