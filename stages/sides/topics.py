@@ -85,10 +85,11 @@ def name_topics(labels: np.ndarray, count: int, corpus: Corpus, terms: int) -> l
     naming = np.array([len(n) in LETTERS and n.isalpha() and n not in ENGLISH_STOP_WORDS for n in names])
     letters = np.array([len(n) == 1 and n.isalpha() and not n.isascii() for n in names])
     shares = _shares(labels, count, corpus, len(names))
-    weights = np.zeros_like(shares)
-    for some in (_ahead(shares) * naming, _ahead(shares) * letters, shares * naming, shares * letters):
+    ahead = _ahead(shares)
+    weights = ahead * naming
+    for some, which in ((ahead, letters), (shares, naming), (shares, letters)):
         unnamed = weights.max(axis=1, initial=0) <= 0
-        weights[unnamed] = some[unnamed]
+        weights[unnamed] = some[unnamed] * which
     best = np.argsort(-weights, axis=1, kind="stable")[:, :terms]
     return [", ".join(names[i] for i in row if weight[i] > 0) for row, weight in zip(best, weights, strict=True)]
 
