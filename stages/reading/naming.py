@@ -61,7 +61,7 @@ def checked(columns: dict[str, str]) -> dict[str, str]:
     for theirs, count in Counter(columns.values()).items():
         if count > 1:
             raise ValueError(f"the column '{theirs}' stands for {count} of our names; it can be but one thing")
-        if theirs in NOTES_KEPT:
+        if theirs.partition(".")[0] in NOTES_KEPT:
             raise ValueError(f"a column cannot be called '{theirs}', as a mended row says something else there")
     return columns
 

@@ -63,6 +63,7 @@ def test_our_names_are_those_that_records_are_asked_for() -> None:
         ({"prompt": "q", "completion": "q"}, "the column 'q' stands for 2 of our names"),
         ({"completion": "a", "answer": "b"}, "'completion' and 'answer' mean the same"),
         ({"prompt": "mends"}, "a column cannot be called 'mends'"),
+        ({"prompt": "was.text"}, "a column cannot be called 'was.text'"),
         ({"prompt": 1}, "columns.prompt"),
         (["prompt"], "columns"),
     ],
