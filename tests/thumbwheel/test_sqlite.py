@@ -3,8 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
-import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -34,43 +34,47 @@ def test_without_an_isolation_level_each_statement_commits_and_with_one_they_wai
             assert reader.execute("SELECT * FROM rows").fetchall() == [(1,), (2,)]
 
 
-def _read_for(path: Path, seconds: float) -> threading.Thread:
-    """Read a file without a log in a transaction of its own for some seconds, which have begun when this returns."""
-    began = threading.Event()
+@contextmanager
+def _read(path: Path) -> Iterator[threading.Event]:
+    """Read a file without a log in a transaction of its own, from here until the event that is handed out is set."""
+    began, done = threading.Event(), threading.Event()
 
     def read() -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("BEGIN")
             db.execute("SELECT * FROM rows").fetchall()
             began.set()
-            time.sleep(seconds)
+            done.wait()
 
     thread = threading.Thread(target=read)
     thread.start()
-    began.wait()
-    return thread
+    assert began.wait(60)
+    try:
+        yield done
+    finally:
+        done.set()
+        thread.join()
 
 
-def test_a_file_that_another_reads_is_waited_for(tmp_path: Path) -> None:
+@pytest.fixture
+def without_log(tmp_path: Path) -> Path:
+    """A file that has no log yet."""
     with closing(sqlite3.connect(tmp_path / "a.db")) as db:
         db.execute(SCHEMA)
-    reader = _read_for(tmp_path / "a.db", 0.3)
-
-    with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-    reader.join()
+    return tmp_path / "a.db"
 
 
-def test_a_file_that_another_holds_too_long_is_an_error(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
-        db.execute(SCHEMA)
-    reader = _read_for(tmp_path / "a.db", 2)
+def test_a_file_that_another_reads_is_waited_for(without_log: Path) -> None:
+    with _read(without_log) as done:
+        threading.Timer(0.3, done.set).start()
+        with closing(connect(without_log, SCHEMA, wait_s=60)) as db:
+            assert done.is_set()
+            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        connect(tmp_path / "a.db", SCHEMA, wait_s=0.2)
 
-    reader.join()
+def test_a_file_that_another_holds_too_long_is_an_error(without_log: Path) -> None:
+    with _read(without_log), pytest.raises(sqlite3.OperationalError, match="locked"):
+        connect(without_log, SCHEMA, wait_s=0.2)
 
 
 def test_a_file_that_is_no_database_is_an_error_at_once(tmp_path: Path) -> None:
