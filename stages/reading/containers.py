@@ -33,6 +33,8 @@ TAIL = 16
 """Within so many characters of a window's end, what looks like an error may be a record that was cut off."""
 INTEGERS = 2.0**63
 """From here on orjson may have made a float of an integer."""
+MAY_HOLD_FLOATS = frozenset((float, dict))
+"""What a record must hold for one of its users' numbers to be a float: a column of numbers, or objects of columns."""
 UNREADABLE = (ArithmeticError, LookupError, ValueError)
 """What Arrow raises for a value that it holds and Python does not."""
 
@@ -87,14 +89,24 @@ def parse(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return _parse_leniently(line)
-    if type(value) is dict and float in map(type, value.values()) and any(map(_is_beyond, value.values())):
+    if type(value) is dict and not MAY_HOLD_FLOATS.isdisjoint(map(type, value.values())) and _holds_beyond(value):
         return _parse_leniently(line)
     return value
 
 
-def _is_beyond(value: Any) -> bool:
-    """Tell whether a value may have been an integer beyond 64 bits; under which name users stand, its source says."""
-    return type(value) is float and abs(value) >= INTEGERS
+def _holds_beyond(record: dict[str, Any]) -> bool:
+    """Tell whether a record, or an object of columns in it, holds what may have been an integer beyond 64 bits.
+
+    Under which name users stand, its source says.
+    """
+    waiting: list[Any] = [record]
+    while waiting:
+        inner = waiting.pop()
+        if type(inner) is float and abs(inner) >= INTEGERS:
+            return True
+        if type(inner) is dict:
+            waiting += inner.values()
+    return False
 
 
 def _parse_leniently(line: bytes) -> Any:

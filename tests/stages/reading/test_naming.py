@@ -182,12 +182,12 @@ def test_columns_that_some_record_has_are_seen() -> None:
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**20 + 1])
 def test_a_users_number_beyond_64_bits_stays_exact_under_any_name(number: int) -> None:
-    records = list(read_lines([b'{"q": "Hi?", "a": "Hello.", "by": %d}' % number]))
-
-    (mapped,) = take(records, columns={**TEXT, "user": "by"})[0]["conversations"]
     (ours,) = take_values({"prompt": "Hi?", "completion": "Hello.", "user": number})["conversations"]
 
-    assert mapped["user"] == ours["user"] is not None
+    for by, column in ((b'"by": %d', "by"), (b'"meta": {"of": {"by": %d}}', "meta.of.by")):
+        records = list(read_lines([b'{"q": "Hi?", "a": "Hello.", %b}' % (by % number)]))
+        (mapped,) = take(records, columns={**TEXT, "user": column})[0]["conversations"]
+        assert mapped["user"] == ours["user"] is not None
 
 
 def test_a_public_data_set_of_other_names_is_read() -> None:
