@@ -31,7 +31,9 @@ NEEDED = {
     "grade": (),
     "split": ("conversations", "preferences", "dropped", "leaks", "topics", "map"),
 }
-"""The tables that the card is made from; of `ingest`, only sources are looked at."""
+"""The tables that the card is made from."""
+COLUMNS = {"ingest": ("source",)}
+"""Those that are read of a stage's tables, where they are not all: what `ingest` wrote is raw, and may be large."""
 
 
 def describe(pins: Mapping[str, Pin], tables: Tables, params: DescribeParams) -> dict[str, str]:
@@ -103,7 +105,9 @@ def main() -> None:
     with stage_run("describe", params) as tracked:
         pins = {stage: read_pin(stage) for stage in card.STAGES}
         tables = {
-            f"{stage}.{name}": read_table(pins[stage].tables[name]) for stage, names in NEEDED.items() for name in names
+            f"{stage}.{name}": read_table(pins[stage].tables[name], COLUMNS.get(stage))
+            for stage, names in NEEDED.items()
+            for name in names
         }
         for name, page in describe(pins, tables, params).items():
             tracked.artifact(_write(settings().reports / name, page))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import dedup, scrub, split
+from stages import describe as module
 from stages.card import card
 from stages.card.card import DescribeParams, cut, funnel, histogram, lengths
 from stages.describe import cell, describe, main, percent
 from stages.sides.topics import PLACE, TOPIC
 from thumbwheel import tracking
 from thumbwheel.graph import load_graph
-from thumbwheel.lake import Pin, TablePin, write_pin, write_table
+from thumbwheel.lake import Pin, TablePin, read_table, write_pin, write_table
 from thumbwheel.records import CONVERSATION, PREFERENCE, QUARANTINE, to_table
 from thumbwheel.settings import REPOSITORY, settings
 
@@ -261,12 +263,23 @@ def test_shares_are_said_as_a_person_would(part: int, whole: int, said: str) -> 
     assert percent(part, whole) == said
 
 
-def test_the_stage_writes_both_pages_and_logs_them(workspace: Path) -> None:
+def test_the_stage_writes_both_pages_and_logs_them_and_reads_no_raw_text(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, list[str]] = {}
+
+    def noted(pin: TablePin, columns: Sequence[str] | None) -> pa.Table:
+        table = read_table(pin, columns)
+        read[pin.table] = table.column_names
+        return table
+
+    monkeypatch.setattr(module, "read_table", noted)
     for stage, some in tables().items():
         written = {name: write_table(f"{stage}_{name}", table) for name, table in some.items()}
         write_pin(Pin(stage=stage, tables=written, rejections=REJECTED[stage], facts=FACTS.get(stage, {})))
     (workspace / "params.yaml").write_text(yaml.safe_dump({"describe": PARAMS.model_dump()}))
     main()
+    assert [read[f"ingest_{name}"] for name in ("conversations", "preferences", "quarantine")] == [["source"]] * 3
     files = {path.name: path.read_bytes() for path in settings().reports.iterdir()}
     assert set(files) == {"data_card.html", "data_card.md"}
     main()
