@@ -34,7 +34,6 @@ TAIL = 16
 INTEGERS = 2.0**63
 """From here on orjson may have made a float of an integer."""
 MAY_HOLD_FLOATS = frozenset((float, dict))
-"""What a record must hold for one of its users' numbers to be a float: a column of numbers, or objects of columns."""
 UNREADABLE = (ArithmeticError, LookupError, ValueError)
 """What Arrow raises for a value that it holds and Python does not."""
 
@@ -95,17 +94,13 @@ def parse(line: bytes) -> Any:
 
 
 def _holds_beyond(record: dict[str, Any]) -> bool:
-    """Tell whether a record, or an object of columns in it, holds what may have been an integer beyond 64 bits.
-
-    Under which name users stand, its source says.
-    """
+    """Tell whether a record, or an object in it, holds what may have been an integer beyond 64 bits, under any name."""
     waiting: list[Any] = [record]
     while waiting:
         inner = waiting.pop()
         if type(inner) is float and abs(inner) >= INTEGERS:
             return True
-        if type(inner) is dict:
-            waiting += inner.values()
+        waiting += inner.values() if type(inner) is dict else ()
     return False
 
 
