@@ -84,6 +84,11 @@ def test_whatever_is_decoded_is_text(parts: list[str]) -> None:
         piece.encode()
 
 
+@pytest.mark.parametrize("blanks", ["\n" * 1_000_000, " \n" * 500_000])
+def test_blank_lines_behind_what_may_be_base64_are_read_in_one_pass(blanks: str) -> None:
+    assert [*decoded(f"aaaaaaaa{blanks}!")] == []
+
+
 def test_escapes_of_letters_beyond_the_first_plane_are_read() -> None:
     assert [*decoded("\\u0061bc \\ud83d\\ude00 \\u{1F600} \\ud83d.")] == ["abc 😀 😀 ."]
 

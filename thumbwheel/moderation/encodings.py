@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}")
 BASE32 = re.compile(r"(?<![A-Z0-9])[A-Z2-7]{24,}={0,6}(?![A-Za-z0-9])")
-BROKEN = re.compile(r"(?<=[A-Za-z0-9+/_-]{8})\s*\n\s*(?=[A-Za-z0-9+/_=-]{2})")
+BROKEN = re.compile(r"(?<=[A-Za-z0-9+/_-]{8})[^\S\n]*\n\s*(?=[A-Za-z0-9+/_=-]{2})")
 """The end of a line within base64."""
 HEX = re.compile(r"(?<![0-9a-zA-Z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]{0,2}){8,}(?![0-9a-zA-Z])")
 BINARY = re.compile(r"(?<!\d)(?:[01]{8}[ ,]{0,2}){8,}(?!\d)")
