@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serving.guard.guard import Guard
 from serving.history import Messages
-from serving.tools.arguments import readings, still_json
+from serving.tools.arguments import NESTED, readings, still_json
 from serving.tools.fragments import Fragment, whole_calls
 from serving.tools.results import BEGIN, END, bare, marked
 from serving.upstream import Piece
@@ -95,6 +95,14 @@ def test_escapes_and_json_within_json_hide_nothing(tools_chat: Chat, leak: str, 
 def test_a_reading_of_arguments_holds_what_json_says(value: str) -> None:
     plain = value.replace("\\", "").encode("utf-8", "replace").decode()
     assert any(plain in text for text in readings(json.dumps({"value": plain})))
+
+
+def test_escapes_within_escapes_without_end_are_not_read_as_often() -> None:
+    nested = "Fine " + "\\" + "u005c" * 11_000
+    assert len(readings(nested)) == NESTED + 1
+    assert (
+        judged({"role": "assistant", "content": nested}, {"role": "user", "content": "Go on"})[-1]["content"] == "Go on"
+    )
 
 
 @pytest.mark.parametrize("streamed", [False, True])
