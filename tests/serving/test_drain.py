@@ -77,6 +77,11 @@ def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat) -> None:
     assert eventually(lambda: drained(chat).json()["answering"] == 0)
 
 
+def test_an_address_that_ends_in_a_line_is_one_of_answers(chat: Chat) -> None:
+    response = chat.http.post("/v1/chat/completions%0A", json={"messages": [{"role": "user", "content": "Hi"}]})
+    assert (response.status_code, len(chat.engine.payloads)) == (200, 1)
+
+
 @pytest.mark.parametrize(("body", "key"), [(ASKED, b"guessed"), (json.dumps({"users": []}).encode(), b"key")])
 def test_nobody_but_the_operator_who_means_it_closes_the_doors(chat: Chat, body: bytes, key: bytes) -> None:
     assert drained(chat, body, key).status_code == 403
