@@ -29,7 +29,8 @@ STOP_SECONDS = 5.0
 class Relay:
     """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none.
 
-    `tell` hears after every batch whether events wait for a broker that does not take them.
+    `tell` hears after every batch whether events wait for a broker that does not take them, and that they do not wait
+    here while another process relays them.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Relay:
                 with _only_relay(self._outbox.path) as alone:
                     if alone:
                         self._relay_until_trouble()
+                    else:
+                        self._tell(False)  # whoever relays tells now, and what was told here before is past
             except Exception as error:  # the chat goes on without a broker, and the relay tries again
                 self._tell(True)
                 log.warning("feedback stays in the outbox for now: %s", error)

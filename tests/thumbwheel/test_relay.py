@@ -105,6 +105,24 @@ def test_events_written_while_the_broker_was_away_reach_it_when_it_comes(
     assert set(names) == {str(number) for number in range(30)}
 
 
+def test_who_stands_by_says_no_more_that_a_broker_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no producer")
+
+    monkeypatch.setattr(relay_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(relay_module, "new_producer", broken)
+    outbox, told = Outbox(tmp_path / "outbox.db"), list[bool]()
+    with _relaying(outbox, "anywhere:9092", told.append):
+        assert eventually(lambda: True in told)
+        assert eventually(lambda: _stands_by(outbox, told))
+
+
+def _stands_by(outbox: Outbox, told: list[bool]) -> bool:
+    """Relay, where the turn comes, in another's stead for long enough that they say something."""
+    with relay_module._only_relay(outbox.path) as alone:
+        return alone and eventually(lambda: told[-1] is False)
+
+
 @pytest.mark.slow
 def test_two_relays_of_one_outbox_send_each_event_once(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
