@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.waiting import PATIENCE, eventually
 from thumbwheel import relay as relay_module
 from thumbwheel.engine import free_port
 from thumbwheel.outbox import Outbox
-from thumbwheel.relay import Relay, start_relay
+from thumbwheel.relay import Delivered, Relay, start_relay
 
 TOPIC = "feedback-test"
 
@@ -38,10 +39,10 @@ def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
 ) -> None:
     waiting, never = threading.Event(), threading.Event()
 
-    def deliver(*_: object) -> list[int]:
+    def deliver(*_: object) -> Delivered:
         waiting.set()
         never.wait()
-        return []
+        return Delivered([], [])
 
     monkeypatch.setattr(relay_module, "deliver", deliver)
     outbox = Outbox(tmp_path / "outbox.db")
@@ -53,6 +54,27 @@ def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
     assert len(outbox.unsent()) == 2
     never.set()
     relay.stop()
+
+
+def _producer_of_a_broker_within(servers: str) -> Any:
+    from confluent_kafka import Producer
+
+    return Producer({"test.mock.num.brokers": 1, "enable.idempotence": True, "log_level": 0})
+
+
+def test_an_event_that_no_broker_takes_holds_none_up_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay_module, "new_producer", _producer_of_a_broker_within)
+    outbox, told = Outbox(tmp_path / "outbox.db"), list[bool]()
+    for reply in ("Two years.", "x" * 1_100_000, "A year."):
+        outbox.append(feedback_event(reply=reply))
+    with _relaying(outbox, "within", told.append):
+        assert eventually(lambda: not outbox.unsent())
+        assert eventually(lambda: told)
+    assert "event 2 of" in caplog.text
+    assert len(outbox.read()) == 3
+    assert True not in told
 
 
 @contextmanager
