@@ -3,8 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
-import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -34,43 +34,30 @@ def test_without_an_isolation_level_each_statement_commits_and_with_one_they_wai
             assert reader.execute("SELECT * FROM rows").fetchall() == [(1,), (2,)]
 
 
-def _read_for(path: Path, seconds: float) -> threading.Thread:
-    """Read a file without a log in a transaction of its own for some seconds, which have begun when this returns."""
-    began = threading.Event()
-
-    def read() -> None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            db.execute("BEGIN")
-            db.execute("SELECT * FROM rows").fetchall()
-            began.set()
-            time.sleep(seconds)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    began.wait()
-    return thread
+@contextmanager
+def _read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Read a file without a log in a transaction, which ends with the `with` block, or by a commit before."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+        db.execute(SCHEMA)
+        db.execute("BEGIN")
+        db.execute("SELECT * FROM rows").fetchall()
+        yield db
 
 
 def test_a_file_that_another_reads_is_waited_for(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
-        db.execute(SCHEMA)
-    reader = _read_for(tmp_path / "a.db", 0.3)
+    with _read(tmp_path / "a.db") as reader:
+        ending = threading.Timer(0.3, reader.commit)
+        ending.start()
 
-    with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
+            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    reader.join()
+        ending.join()
 
 
 def test_a_file_that_another_holds_too_long_is_an_error(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
-        db.execute(SCHEMA)
-    reader = _read_for(tmp_path / "a.db", 2)
-
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with _read(tmp_path / "a.db"), pytest.raises(sqlite3.OperationalError, match="locked"):
         connect(tmp_path / "a.db", SCHEMA, wait_s=0.2)
-
-    reader.join()
 
 
 def test_a_file_that_is_no_database_is_an_error_at_once(tmp_path: Path) -> None:
