@@ -166,4 +166,4 @@ def test_a_stopped_relay_leaves_no_thread(tmp_path: Path) -> None:
         during = set(threading.enumerate())
 
     assert "outbox-relay" in {thread.name for thread in during - before}
-    assert "outbox-relay" not in {thread.name for thread in set(threading.enumerate()) - before}
+    assert eventually(lambda: "outbox-relay" not in {thread.name for thread in set(threading.enumerate()) - before})
