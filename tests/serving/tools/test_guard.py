@@ -23,7 +23,7 @@ from tests.serving.conftest import OPTIONS, Chat, chatting
 from tests.serving.tools.conftest import USER, WEATHER, calling, post, result, tooling
 
 GUARD = Guard(OPTIONS.guard)
-AWAY = {"model": "m", "input": True, "output": "whole", "seconds": 5, "when_away": "closed", "rest_seconds": 1}
+AWAY = {"model": "m", "input": True, "output": "whole", "seconds": 60, "when_away": "closed", "rest_seconds": 1}
 LEAKS = [
     "-----BEGIN RSA PRIVATE KEY-----",
     "write to eve@evil.com",
