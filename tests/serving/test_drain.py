@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from serving import drain
 from serving.drain import CLOSED_SECONDS, Doors
 from serving.openai_api import ApiError
 from stages import deploy
@@ -55,7 +56,8 @@ def drained(chat: Chat, body: bytes = ASKED, key: bytes = b"key") -> httpx.Respo
     return chat.http.post("/v1/drain", content=body, headers={"X-Operator-Proof": proof})
 
 
-def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat) -> None:
+def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "CLOSED_SECONDS", 3600.0)
     chat.engine.is_held, lines = True, []
 
     def read() -> None:
