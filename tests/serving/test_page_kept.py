@@ -103,6 +103,19 @@ def test_a_question_that_was_not_answered_yet_outlives_a_reload(page: Any, chat:
     assert page.get_by_label("Message", exact=True).input_value() == ""
 
 
+def test_a_question_outlives_a_reload_at_which_its_conversation_cannot_be_had(page: Any, chat: Chat) -> None:
+    say(page, "One")
+    reply(page, "Echo 1: One")
+    chat.engine.is_held = True
+    say(page, "Two")
+    assert eventually(lambda: len(chat.engine.payloads) == 2)
+    page.route("**/v1/conversations/*", lambda route: route.abort())
+    page.reload()
+    page.get_by_text("can't be reached").wait_for()
+    assert page.get_by_label("Message", exact=True).input_value() == "Two"
+    chat.engine.is_held = False
+
+
 def test_what_was_said_before_a_reload_in_the_middle_of_an_answer_stays(page: Any, chat: Chat) -> None:
     chat.engine.delay, chat.engine.text = 0.05, "It begins here. " + "And it goes on and on, " * 100
     say(page, "Tell me a lot")
