@@ -20,7 +20,7 @@ from serving.admission import Admission
 from serving.arms.fleet import Answering, Choice, Fleet
 from serving.body import read_body, while_there
 from serving.cache.semantic import SemanticCache
-from serving.draft import Draft
+from serving.draft import Draft, UnderWay
 from serving.drain import add_doors, hold
 from serving.entry import Entry, Guest
 from serving.faults import count
@@ -104,6 +104,7 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
         await anyio.to_thread.run_sync(parts.tracing.stop)
 
     app = FastAPI(title="Thumbwheel chat", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.under_way = UnderWay()
     add_doors(app)
     app.add_middleware(Traced)
     faults.add_handlers(app)
@@ -161,6 +162,7 @@ async def _answer(request: Request, body: ChatRequest, guest: Guest, choice: Cho
     orchestrator = choice.answering.orchestrator
     draft = await orchestrator.draft(body, guest)
     draft.unit = choice.unit
+    hold(request, request.app.state.under_way.one(draft))
     pieces = orchestrator.pieces(draft)
     async with while_there(request):
         first = await anext(pieces, None)

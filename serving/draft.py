@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,8 +30,8 @@ class Draft:
     """A reply in the making; `model` is who writes it, the release until another engine has begun.
 
     `partition` is None where no answer may come from the cache, or go there. `arm` answers; `unit` is who is counted
-    for it, None where the reply does not count; `is_streamed` tells whether the user sees a reply that breaks off.
-    `offered` is what the request said of tools.
+    for it, None where the reply does not count; `is_streamed` tells whether the user sees a reply that breaks off, and
+    `is_erased` that they had all erased that is kept of them. `offered` is what the request said of tools.
     """
 
     conversation_id: str
@@ -42,6 +44,7 @@ class Draft:
     wanted: Wanted
     model: str
     is_streamed: bool = True
+    is_erased: bool = False
     lookup: Lookup | None = None
     text: str = ""
     finish: str = "cancelled"
@@ -69,7 +72,7 @@ class Draft:
     @property
     def is_kept(self) -> bool:
         """Tell whether the history keeps the reply: what a user saw of it, or all of it."""
-        if self.finish == "error" and not self.is_streamed:
+        if self.is_erased or (self.finish == "error" and not self.is_streamed):
             return False
         return bool(self.text or self.called) or self.finish in ("stop", "length")
 
@@ -93,6 +96,27 @@ class Draft:
             self.finish = CALLED
         self.prompt_tokens = piece.prompt_tokens or self.prompt_tokens
         self.reply_tokens = piece.reply_tokens or self.reply_tokens
+
+
+class UnderWay:
+    """The drafts that this process is at, which nothing keeps of a user who is erased meanwhile."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[str, Draft] = {}
+
+    @contextmanager
+    def one(self, draft: Draft) -> Iterator[None]:
+        """Count a draft among them for the length of a `with` block."""
+        self._drafts[draft.message_id] = draft
+        try:
+            yield
+        finally:
+            del self._drafts[draft.message_id]
+
+    def forget(self, user: str) -> None:
+        """Let nothing be kept of a user's drafts."""
+        for draft in self._drafts.values():
+            draft.is_erased |= draft.user == user
 
 
 CALLED = "tool_calls"

@@ -29,7 +29,8 @@ def feedback_event(
 ) -> dict[str, Any]:
     """Return the event, a row of `records.FEEDBACK`, for what a user said of a reply.
 
-    What a user sends of a reply with the same key `once` is the same event, however often it is sent.
+    What a user sends of a reply with the same key `once` is the same event, however often it is sent; something else
+    with that key is another, for it must not be lost.
 
     Two kinds of reply are never learnt from, whatever their user consents to: one that a tenant's own documents led to,
     for what the model learns, everybody can ask it; and one that the guardrails ended, for the model did not write the
@@ -55,14 +56,14 @@ def feedback_event(
         raise ApiError(400, "correction: is the reply itself", "invalid_value", "correction")
     is_private = not tenants_of(reply.retrieved) <= set(shared_tenants)
     is_learnt = request.consent and not is_private and reply.finish != FILTERED
-    return _event(request, reply, guest.user, is_learnt) | {"event_id": event_id(guest.user, reply, once)}
+    return _event(request, reply, guest.user, is_learnt) | {"event_id": event_id(request, guest.user, once)}
 
 
-def event_id(user: str, reply: Reply, once: str | None) -> str:
-    """Return the id of an event: drawn, or made of who sends it, of which reply and by what key."""
+def event_id(request: FeedbackRequest, user: str, once: str | None) -> str:
+    """Return the id of an event: drawn, or made of who sends it, by what key, and of all that is sent."""
     if once is None:
         return str(uuid.uuid4())
-    return str(uuid.uuid5(NAMESPACE, f"{user}\n{reply.message_id}\n{once}"))
+    return str(uuid.uuid5(NAMESPACE, f"{user}\n{once}\n{request.model_dump_json()}"))
 
 
 def kind_of(request: FeedbackRequest, reply: Reply) -> str:

@@ -276,13 +276,14 @@ class Orchestrator:
                     await to_thread.run_sync(self._note, draft)
             if draft.is_kept:
                 await self._keep(draft, reply_of(draft))
-            if self.cache and draft.lookup and draft.model == self.release.model and draft.finish in ("stop", "length"):
+            is_whole = draft.is_kept and draft.finish in ("stop", "length")
+            if self.cache and draft.lookup and draft.model == self.release.model and is_whole:
                 await self.cache.keep(draft.lookup, answer_of(draft))
 
     async def _keep(self, draft: Draft, reply: Reply) -> None:
         with tolerated("history"):
             await to_thread.run_sync(self.history.save, reply)
-            if draft.finish != FILTERED:  # what was refused is no part of what is talked about
+            if draft.finish != FILTERED and draft.is_kept:  # what was refused is no part of what is talked about
                 await self.memory.remember(draft.context, reply, self.admission.is_full)
 
 

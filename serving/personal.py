@@ -46,12 +46,14 @@ async def forget_profile(request: Request, user: str | None = None) -> Response:
 
 
 async def forget_me(request: Request, user: str | None = None) -> Response:
-    """Erase who asks: conversations, profile, recalled exchanges, sessions and cached answers.
+    """Erase who asks: conversations, profile, recalled exchanges, sessions and cached answers; and of an answer that
+    this process is giving them, nothing is kept.
 
     Feedback that they gave has left this service for the lake, with consent or without, and is erased there, by
     `make forget`.
     """
     guest = await _themselves(request, user)
+    request.app.state.under_way.forget(guest.user)
     gone = await erase_user(request.app.state.parts, guest.user)
     return guest.mark(JSONResponse({"object": "user.deleted", "deleted": True, "erased": gone}))
 
@@ -67,6 +69,7 @@ async def erasures(request: Request) -> Response:
         raise ApiError(403, "this is for the operator alone", "not_the_operator")
     gone: Counter[str] = Counter()
     for user in json.loads(body)["users"]:
+        request.app.state.under_way.forget(user)
         gone.update(await erase_user(parts, user))
     return JSONResponse({"object": "erasure", "erased": dict(gone)})
 

@@ -20,6 +20,8 @@ from thumbwheel.sqlite import connect
 
 BUSY_SECONDS = 30
 BATCH = 500
+SENT, SET_ASIDE = 1, 2
+"""What `sent` says of an event that has been tried; 0 of one that waits."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -69,15 +71,22 @@ class Outbox:
         return [(int(offset), json.loads(body)) for offset, body in rows]
 
     def unsent(self, limit: int = BATCH) -> list[tuple[int, str, str]]:
-        """Return offset, event id and body of the oldest events that no broker has confirmed."""
+        """Return offset, event id and body of the oldest events that wait for a broker."""
         rows = self._query("SELECT offset, event_id, body FROM events WHERE sent = 0 ORDER BY offset LIMIT ?", (limit,))
         return [(int(offset), str(event_id), str(body)) for offset, event_id, body in rows]
 
     def mark_sent(self, offsets: Sequence[int]) -> None:
         """Record that a broker has confirmed these events."""
+        self._mark(offsets, SENT)
+
+    def set_aside(self, offsets: Sequence[int]) -> None:
+        """Record that no broker will ever take these events."""
+        self._mark(offsets, SET_ASIDE)
+
+    def _mark(self, offsets: Sequence[int], state: int) -> None:
         if offsets:
             marks = ",".join("?" * len(offsets))
-            self._query(f"UPDATE events SET sent = 1 WHERE offset IN ({marks})", tuple(offsets))
+            self._query(f"UPDATE events SET sent = ? WHERE offset IN ({marks})", (state, *offsets))
 
     def erase(self, event_ids: Sequence[str]) -> int:
         """Delete events, out of the file and its write-ahead log; return how many there were."""

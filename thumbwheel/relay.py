@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thumbwheel.outbox import Outbox
 from thumbwheel.settings import settings
@@ -26,10 +26,20 @@ PAUSE_SECONDS = 1.0
 STOP_SECONDS = 5.0
 
 
+class Delivered(NamedTuple):
+    """Offsets of the events that a broker confirmed, in any order, and of those that it will never take."""
+
+    confirmed: list[int]
+    too_large: list[int]
+
+
 class Relay:
     """A thread that carries events from an outbox to Kafka. A broker that is away delays events and loses none.
 
-    `tell` hears after every batch whether events wait for a broker that does not take them.
+    An event that is larger than a broker takes stays in the outbox, and holds no other up.
+
+    `tell` hears after every batch whether events wait for a broker that does not take them, and that they do not wait
+    here while another process relays them.
     """
 
     def __init__(
@@ -53,6 +63,8 @@ class Relay:
                 with _only_relay(self._outbox.path) as alone:
                     if alone:
                         self._relay_until_trouble()
+                    else:
+                        self._tell(False)  # whoever relays tells now, and what was told here before is past
             except Exception as error:  # the chat goes on without a broker, and the relay tries again
                 self._tell(True)
                 log.warning("feedback stays in the outbox for now: %s", error)
@@ -64,15 +76,23 @@ class Relay:
         while not self._stopping.is_set():
             batch = self._outbox.unsent()
             delivered = deliver(producer, self._topic, batch, self._stopping)
-            self._outbox.mark_sent(delivered)
-            is_away = len(delivered) < len(batch)
+            self._outbox.mark_sent(delivered.confirmed)
+            self._set_aside(delivered.too_large)
+            is_away = len(delivered.confirmed) + len(delivered.too_large) < len(batch)
             self._tell(is_away and not self._stopping.is_set())
             if is_away:
                 producer.purge()
                 if not self._stopping.is_set():
-                    log.warning("the broker confirmed %d of %d events; trying again", len(delivered), len(batch))
+                    log.warning(
+                        "the broker confirmed %d of %d events; trying again", len(delivered.confirmed), len(batch)
+                    )
                 return
             self._stopping.wait(PAUSE_SECONDS)
+
+    def _set_aside(self, too_large: Sequence[int]) -> None:
+        self._outbox.set_aside(too_large)
+        for offset in too_large:
+            log.error("event %d of %s is larger than a broker takes, and stays there", offset, self._outbox.path)
 
 
 def start_relay(outbox: Outbox, tell: Callable[[bool], None]) -> Relay:
@@ -96,19 +116,32 @@ def new_producer(servers: str) -> Producer:
 
 def deliver(
     producer: Producer, topic: str, batch: Sequence[tuple[int, str, str]], stopping: threading.Event
-) -> list[int]:
-    """Send events, keyed by event id, and return the offsets of those that the broker confirmed, in any order."""
-    confirmed: list[int] = []
+) -> Delivered:
+    """Send events, keyed by event id, and return what became of them; of what is in neither list it is not known.
+
+    Raises:
+        confluent_kafka.KafkaException: the producer takes no more.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+
+    delivered = Delivered([], [])
     for offset, event_id, body in batch:
 
         def report(error: Any, _: Any, offset: int = offset) -> None:
             if error is None:
-                confirmed.append(offset)
+                delivered.confirmed.append(offset)
+            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                delivered.too_large.append(offset)
 
-        producer.produce(topic, body.encode(), key=event_id.encode(), on_delivery=report)
+        try:
+            producer.produce(topic, body.encode(), key=event_id.encode(), on_delivery=report)
+        except KafkaException as error:  # by the producer's own limit, before a broker is asked
+            report(error.args[0], None)
+            if offset not in delivered.too_large:
+                raise
     while len(producer) and not stopping.is_set():
         producer.poll(0.1)
-    return confirmed
+    return delivered
 
 
 @contextmanager

@@ -49,8 +49,8 @@ class Guard:
         self.personal = Personal(options.personal)
         self.screen = Screen(options.stream, self.personal) if options.stream else None
         self.spotlight = Spotlight(options.documents)
-        self._known: dict[bytes, str | None] = {}
-        """What was found of texts, by their digests: a conversation comes again with each of its turns."""
+        self._known: dict[bytes, str] = {}
+        """The rules that texts break, empty for none, by their digests: a conversation comes again with each turn."""
         self.endpoint = Endpoint(options.endpoint) if options.endpoint else None
         self.judged([{"role": "user", "content": "Hello"}])  # so that no user waits for rules to be compiled
 
@@ -135,13 +135,13 @@ class Guard:
 
     def _known_rule(self, kind: bytes, text: str, judge: Callable[[str], str | None]) -> str | None:
         told = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=kind).digest()
-        if told in self._known:
-            return self._known.get(told)
-        rule = judge(text)
-        if len(self._known) >= KNOWN:
-            self._known.clear()
-        self._known[told] = rule
-        return rule
+        rule = self._known.get(told)  # in one step: another thread may clear them at any moment
+        if rule is None:
+            rule = judge(text) or ""
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[told] = rule
+        return rule or None
 
     def _personal_rule(self, turn: Messages, system: str) -> str | None:
         """Return the rule of the first personal data in what is new, where such data is to be refused."""

@@ -13,6 +13,9 @@ ESCAPED = re.compile(
     r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([^u]))", re.DOTALL
 )
 CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+NESTED = 8
+"""Escapes within escapes that are resolved; each costs a reading of the whole text, and nobody nests more of them but
+to be slow to read."""
 UNQUOTED = re.compile(rf"(?<=[\[:,])(\s*)({PLACEHOLDER.pattern})(?=\s*[\]}},])")
 """A placeholder that took the place of a number."""
 
@@ -20,10 +23,11 @@ UNQUOTED = re.compile(rf"(?<=[\[:,])(\s*)({PLACEHOLDER.pattern})(?=\s*[\]}},])")
 def readings(arguments: str) -> list[str]:
     """Return a JSON text as written, and with its escapes resolved, again and again until none is left.
 
-    What is hidden by escapes, or in JSON within JSON, stands plain in one of them, in JSON that broke off, too.
+    What is hidden by escapes, or in JSON within JSON, stands plain in one of them, in JSON that broke off, too; up to
+    `NESTED` deep.
     """
     texts = [arguments]
-    while (plain := ESCAPED.sub(_resolved, texts[-1])) != texts[-1]:
+    while len(texts) <= NESTED and (plain := ESCAPED.sub(_resolved, texts[-1])) != texts[-1]:
         texts.append(plain)
     return texts
 

@@ -226,9 +226,9 @@ function startAnew() {
 
 async function restore() {
   const id = sessionStorage.getItem(KEPT), asked = sessionStorage.getItem(ASKED);
-  const kept = id && (await keptConversation(id));
   if (asked && !$("message").value) $("message").value = asked;
-  if (!kept || turns.length) return;
+  const kept = id && (await keptConversation(id));
+  if (!kept || turns.length || sessionStorage.getItem(KEPT) !== id) return; // or the page has begun anew meanwhile
   conversation = id;
   $("suggestions").hidden = true;
   for (const { role, content } of kept.messages) {

@@ -34,7 +34,7 @@ def client(url: str | None, cache: Path, **changes: Any) -> Judge:
         "concurrency": 2,
         "retries": 1,
         "pause_seconds": 0.01,
-        "timeout_seconds": 5,
+        "timeout_seconds": 60,
         "verdict_tokens": 2,
         "min_mass": 0.2,
     }

@@ -19,7 +19,7 @@ from eval.sandbox import Limits, run_program
 from eval.suites import Suite, described, make_task, solved
 from thumbwheel.errors import GateError, SandboxError
 
-LIMITS = Limits(cpu_seconds=2, wall_seconds=8, memory_mib=256, processes=2, files=24, output_kib=16)
+LIMITS = Limits(cpu_seconds=2, wall_seconds=60, memory_mib=256, processes=2, files=24, output_kib=16)
 PROBLEM = {
     "task_id": "Ours/0",
     "prompt": 'def twice(number: int) -> int:\n    """Return the number, doubled."""\n',

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from serving import drain
 from serving.drain import CLOSED_SECONDS, Doors
 from serving.openai_api import ApiError
 from stages import deploy
@@ -55,7 +56,8 @@ def drained(chat: Chat, body: bytes = ASKED, key: bytes = b"key") -> httpx.Respo
     return chat.http.post("/v1/drain", content=body, headers={"X-Operator-Proof": proof})
 
 
-def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat) -> None:
+def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "CLOSED_SECONDS", 3600.0)
     chat.engine.is_held, lines = True, []
 
     def read() -> None:
@@ -75,6 +77,11 @@ def test_a_stream_ends_whole_while_nobody_new_is_let_in(chat: Chat) -> None:
     reader.join(60)
     assert "data: [DONE]" in lines
     assert eventually(lambda: drained(chat).json()["answering"] == 0)
+
+
+def test_an_address_that_ends_in_a_line_is_one_of_answers(chat: Chat) -> None:
+    response = chat.http.post("/v1/chat/completions%0A", json={"messages": [{"role": "user", "content": "Hi"}]})
+    assert (response.status_code, len(chat.engine.payloads)) == (200, 1)
 
 
 @pytest.mark.parametrize(("body", "key"), [(ASKED, b"guessed"), (json.dumps({"users": []}).encode(), b"key")])

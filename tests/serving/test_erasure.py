@@ -6,10 +6,14 @@ import asyncio
 import hashlib
 import hmac
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from serving import erasure
 from tests.serving.conftest import OPTIONS, Chat
+from tests.waiting import eventually
 from thumbwheel.records import user_hash
 
 KEY = b"key"
@@ -27,6 +31,32 @@ def test_the_operator_erases_a_user_from_a_running_service(chat: Chat) -> None:
     gone = chat.http.post("/v1/erasures", content=body, headers=proof).json()["erased"]
     assert (gone["history"], gone["sessions"]) == (1, 1)
     assert chat.http.get(f"/v1/conversations/{answer['conversation_id']}").status_code == 404
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_an_answer_that_is_under_way_as_its_user_is_erased_is_given_and_not_kept(
+    chat: Chat, streamed: bool, by_operator: bool
+) -> None:
+    user = chat.http.get("/v1/profile").json()["user"]
+    chat.engine.is_held = True
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(chat.ask, "My name is Ann.", stream=streamed)
+        assert eventually(lambda: chat.engine.payloads)
+        if by_operator:
+            body, proof = asked([user])
+            assert chat.http.post("/v1/erasures", content=body, headers=proof).status_code == 200
+        else:
+            assert chat.http.delete("/v1/me").status_code == 200
+        chat.engine.is_held = False
+        answer = asking.result()
+    assert "Echo 1" in answer.text
+    path = f"/v1/conversations/{answer.headers['X-Conversation-Id']}"
+    assert eventually(lambda: "thumbwheel_answering 0.0" in chat.http.get("/metrics").text)
+    assert chat.http.get(path).status_code == 404
+    assert chat.http.get("/v1/profile").json()["name"] is None
+    again = chat.ask("My name is Bo.").headers["X-Conversation-Id"]
+    assert chat.http.get(f"/v1/conversations/{again}").status_code == 200
 
 
 def test_nobody_else_erases_anybody(chat: Chat) -> None:

@@ -43,6 +43,14 @@ def test_what_is_sent_twice_with_one_key_is_one_event(chat: Chat) -> None:
     assert [event["rating"] for event in chat.events()] == ["down", "up", "down"]
 
 
+def test_something_else_with_the_same_key_is_not_lost(chat: Chat) -> None:
+    answer, once = chat.ask().json(), {"headers": {"Idempotency-Key": "k-1"}}
+    ids = {name: answer[name] for name in ("conversation_id", "message_id")}
+    for more in ({"rating": "down"}, {"correction": "Better."}, {"rating": "down"}):
+        assert chat.http.post("/v1/feedback", json={**ids, **more}, **once).status_code == 201
+    assert [(event["rating"], event["correction"]) for event in chat.events()] == [("down", None), (None, "Better.")]
+
+
 def test_consent_is_never_assumed(chat: Chat) -> None:
     chat.rate(chat.ask().json(), rating="up")
     assert chat.events()[0]["consent"] is False

@@ -72,6 +72,21 @@ def test_of_a_long_conversation_the_newest_part_is_sent_and_it_never_ends_in_a_r
     assert [m["content"] for m in body["messages"][-2:]] == ["Echo 110: Turn 109", "And now?"]
 
 
+def test_a_conversation_that_is_left_before_it_is_there_again_stays_left(page: Any) -> None:
+    say(page, "One")
+    reply(page, "Echo 1: One")
+    held: list[Any] = []
+    page.route("**/v1/conversations/*", lambda route: held.append(route))
+    page.reload()
+    assert eventually(lambda: page.evaluate("1") and held)
+    page.locator("#new").click()
+    with page.expect_response("**/v1/conversations/*") as answered:
+        held[0].continue_()
+    assert answered.value.ok
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")  # time in which it would be shown
+    assert page.locator(".mine").count() == 0
+
+
 def test_a_question_that_was_not_answered_yet_outlives_a_reload(page: Any, chat: Chat) -> None:
     chat.engine.is_held = True
     say(page, "Will it last?")
@@ -86,6 +101,19 @@ def test_a_question_that_was_not_answered_yet_outlives_a_reload(page: Any, chat:
     page.reload()
     reply(page, "Will it last?")
     assert page.get_by_label("Message", exact=True).input_value() == ""
+
+
+def test_a_question_outlives_a_reload_at_which_its_conversation_cannot_be_had(page: Any, chat: Chat) -> None:
+    say(page, "One")
+    reply(page, "Echo 1: One")
+    chat.engine.is_held = True
+    say(page, "Two")
+    assert eventually(lambda: len(chat.engine.payloads) == 2)
+    page.route("**/v1/conversations/*", lambda route: route.abort())
+    page.reload()
+    page.get_by_text("can't be reached").wait_for()
+    assert page.get_by_label("Message", exact=True).input_value() == "Two"
+    chat.engine.is_held = False
 
 
 def test_what_was_said_before_a_reload_in_the_middle_of_an_answer_stays(page: Any, chat: Chat) -> None:

@@ -84,6 +84,15 @@ def test_whatever_is_decoded_is_text(parts: list[str]) -> None:
         piece.encode()
 
 
+@pytest.mark.parametrize("blanks", ["\n" * 1_000_000, " \n" * 500_000])
+def test_blank_lines_behind_what_may_be_base64_are_read_in_one_pass(blanks: str) -> None:
+    assert [*decoded(f"aaaaaaaa{blanks}!")] == []
+
+
+def test_digits_without_end_are_no_letter_and_hide_none_beside_them() -> None:
+    assert [*decoded("&#" + "9" * 5000 + ";&#105;&#110;")] == ["&#;in"]
+
+
 def test_escapes_of_letters_beyond_the_first_plane_are_read() -> None:
     assert [*decoded("\\u0061bc \\ud83d\\ude00 \\u{1F600} \\ud83d.")] == ["abc 😀 😀 ."]
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.waiting import PATIENCE, eventually
 from thumbwheel import relay as relay_module
 from thumbwheel.engine import free_port
 from thumbwheel.outbox import Outbox
-from thumbwheel.relay import Relay, start_relay
+from thumbwheel.relay import Delivered, Relay, start_relay
 
 TOPIC = "feedback-test"
 
@@ -38,10 +39,10 @@ def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
 ) -> None:
     waiting, never = threading.Event(), threading.Event()
 
-    def deliver(*_: object) -> list[int]:
+    def deliver(*_: object) -> Delivered:
         waiting.set()
         never.wait()
-        return []
+        return Delivered([], [])
 
     monkeypatch.setattr(relay_module, "deliver", deliver)
     outbox = Outbox(tmp_path / "outbox.db")
@@ -53,6 +54,27 @@ def test_a_broker_that_is_away_neither_blocks_an_append_nor_loses_it(
     assert len(outbox.unsent()) == 2
     never.set()
     relay.stop()
+
+
+def _producer_of_a_broker_within(servers: str) -> Any:
+    from confluent_kafka import Producer
+
+    return Producer({"test.mock.num.brokers": 1, "enable.idempotence": True, "log_level": 0})
+
+
+def test_an_event_that_no_broker_takes_holds_none_up_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay_module, "new_producer", _producer_of_a_broker_within)
+    outbox, told = Outbox(tmp_path / "outbox.db"), list[bool]()
+    for reply in ("Two years.", "x" * 1_100_000, "A year."):
+        outbox.append(feedback_event(reply=reply))
+    with _relaying(outbox, "within", told.append):
+        assert eventually(lambda: not outbox.unsent())
+        assert eventually(lambda: told)
+    assert "event 2 of" in caplog.text
+    assert len(outbox.read()) == 3
+    assert True not in told
 
 
 @contextmanager
@@ -105,6 +127,24 @@ def test_events_written_while_the_broker_was_away_reach_it_when_it_comes(
     assert set(names) == {str(number) for number in range(30)}
 
 
+def test_who_stands_by_says_no_more_that_a_broker_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no producer")
+
+    monkeypatch.setattr(relay_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(relay_module, "new_producer", broken)
+    outbox, told = Outbox(tmp_path / "outbox.db"), list[bool]()
+    with _relaying(outbox, "anywhere:9092", told.append):
+        assert eventually(lambda: True in told)
+        assert eventually(lambda: _stands_by(outbox, told))
+
+
+def _stands_by(outbox: Outbox, told: list[bool]) -> bool:
+    """Relay, where the turn comes, in another's stead for long enough that they say something."""
+    with relay_module._only_relay(outbox.path) as alone:
+        return alone and eventually(lambda: told[-1] is False)
+
+
 @pytest.mark.slow
 def test_two_relays_of_one_outbox_send_each_event_once(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
@@ -126,4 +166,4 @@ def test_a_stopped_relay_leaves_no_thread(tmp_path: Path) -> None:
         during = set(threading.enumerate())
 
     assert "outbox-relay" in {thread.name for thread in during - before}
-    assert "outbox-relay" not in {thread.name for thread in set(threading.enumerate()) - before}
+    assert eventually(lambda: "outbox-relay" not in {thread.name for thread in set(threading.enumerate()) - before})

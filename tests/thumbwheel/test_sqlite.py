@@ -35,46 +35,29 @@ def test_without_an_isolation_level_each_statement_commits_and_with_one_they_wai
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[threading.Event]:
-    """Read a file without a log in a transaction of its own, from here until the event that is handed out is set."""
-    began, done = threading.Event(), threading.Event()
-
-    def read() -> None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            db.execute("BEGIN")
-            db.execute("SELECT * FROM rows").fetchall()
-            began.set()
-            done.wait()
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    assert began.wait(60)
-    try:
-        yield done
-    finally:
-        done.set()
-        thread.join()
-
-
-@pytest.fixture
-def without_log(tmp_path: Path) -> Path:
-    """A file that has no log yet."""
-    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+def _read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Read a file without a log in a transaction, which ends with the `with` block, or by a commit before."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
         db.execute(SCHEMA)
-    return tmp_path / "a.db"
+        db.execute("BEGIN")
+        db.execute("SELECT * FROM rows").fetchall()
+        yield db
 
 
-def test_a_file_that_another_reads_is_waited_for(without_log: Path) -> None:
-    with _read(without_log) as done:
-        threading.Timer(0.3, done.set).start()
-        with closing(connect(without_log, SCHEMA, wait_s=60)) as db:
-            assert done.is_set()
+def test_a_file_that_another_reads_is_waited_for(tmp_path: Path) -> None:
+    with _read(tmp_path / "a.db") as reader:
+        ending = threading.Timer(0.3, reader.commit)
+        ending.start()
+
+        with closing(connect(tmp_path / "a.db", SCHEMA)) as db:
             assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
+        ending.join()
 
-def test_a_file_that_another_holds_too_long_is_an_error(without_log: Path) -> None:
-    with _read(without_log), pytest.raises(sqlite3.OperationalError, match="locked"):
-        connect(without_log, SCHEMA, wait_s=0.2)
+
+def test_a_file_that_another_holds_too_long_is_an_error(tmp_path: Path) -> None:
+    with _read(tmp_path / "a.db"), pytest.raises(sqlite3.OperationalError, match="locked"):
+        connect(tmp_path / "a.db", SCHEMA, wait_s=0.2)
 
 
 def test_a_file_that_is_no_database_is_an_error_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}")
 BASE32 = re.compile(r"(?<![A-Z0-9])[A-Z2-7]{24,}={0,6}(?![A-Za-z0-9])")
-BROKEN = re.compile(r"(?<=[A-Za-z0-9+/_-]{8})\s*\n\s*(?=[A-Za-z0-9+/_=-]{2})")
+BROKEN = re.compile(r"(?<=[A-Za-z0-9+/_-]{8})[^\S\n]*\n\s*(?=[A-Za-z0-9+/_=-]{2})")
 """The end of a line within base64."""
 HEX = re.compile(r"(?<![0-9a-zA-Z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]{0,2}){8,}(?![0-9a-zA-Z])")
 BINARY = re.compile(r"(?<!\d)(?:[01]{8}[ ,]{0,2}){8,}(?!\d)")
@@ -20,6 +20,8 @@ CODES = re.compile(r"(?<!\d)(?:\d{2,3}[ ,]{1,2}){7,}\d{2,3}(?!\d)")
 """Codes of characters in decimal: `105 103 110 …`."""
 ESCAPED = re.compile(r"%[0-9a-fA-F]{2}")
 ENTITY = re.compile(r"&#?\w+;")
+ENDLESS = re.compile(r"(?<=&#)[0-9]{20,}")
+"""Digits of no letter's code; Python makes no number of more than 4300."""
 UNICODE = re.compile(r"\\u(?:\{([0-9a-fA-F]{1,5})\}|([0-9a-fA-F]{4}))")
 TAGS = re.compile(r"[\U000e0020-\U000e007e]+")
 """Letters of a block that shows nothing, and that models read."""
@@ -41,7 +43,7 @@ def decoded(text: str) -> Iterator[str]:
     if ESCAPED.search(text):
         yield unquote(text)[:MAX_DECODED]
     if ENTITY.search(text):
-        yield html.unescape(text)[:MAX_DECODED]
+        yield html.unescape(ENDLESS.sub("", text))[:MAX_DECODED]
     if UNICODE.search(text):
         yield _without_halves(UNICODE.sub(lambda match: chr(int(match[1] or match[2], 16)), text)[:MAX_DECODED])
     if TAGS.search(text):

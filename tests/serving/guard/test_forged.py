@@ -84,3 +84,19 @@ def test_verdicts_that_are_kept_are_forgotten_before_they_are_too_many(monkeypat
         assert guard.judged(talk(f"Number {number}")).verdict is None
         assert guard.judged(talk(f"{ATTACK} {number}")).verdict is not None
         assert len(guard._known) <= 3
+
+
+class Forgetful(dict[bytes, str]):
+    """Verdicts that another thread clears as soon as somebody has looked whether one of them is there."""
+
+    def __contains__(self, key: object) -> bool:
+        is_there = super().__contains__(key)
+        self.clear()
+        return is_there
+
+
+def test_a_verdict_that_is_forgotten_while_it_is_asked_for_lets_nothing_pass() -> None:
+    guard = Guard(OPTIONS.guard)
+    guard._known = Forgetful()
+    for _ in range(2):
+        assert guard.judged(talk(ATTACK)).verdict is not None

@@ -68,7 +68,7 @@ class FakeReranker:
 async def test_a_reranker_is_asked_in_the_common_format() -> None:
     fake = FakeReranker()
     with served(fake.app()) as url:
-        reranker = Reranker(f"{url}/v1", "cross-encoder", "secret", 5)
+        reranker = Reranker(f"{url}/v1", "cross-encoder", "secret", 60)
         assert await reranker.order("red?", ["a", "ccc", "bb"]) == [1, 2, 0]
         await reranker.close()
     wanted = {"query": "red?", "documents": ["a", "ccc", "bb"], "top_n": 3, "model": "cross-encoder"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serving.guard.guard import Guard
 from serving.history import Messages
-from serving.tools.arguments import readings, still_json
+from serving.tools.arguments import NESTED, readings, still_json
 from serving.tools.fragments import Fragment, whole_calls
 from serving.tools.results import BEGIN, END, bare, marked
 from serving.upstream import Piece
@@ -23,7 +23,7 @@ from tests.serving.conftest import OPTIONS, Chat, chatting
 from tests.serving.tools.conftest import USER, WEATHER, calling, post, result, tooling
 
 GUARD = Guard(OPTIONS.guard)
-AWAY = {"model": "m", "input": True, "output": "whole", "seconds": 5, "when_away": "closed", "rest_seconds": 1}
+AWAY = {"model": "m", "input": True, "output": "whole", "seconds": 60, "when_away": "closed", "rest_seconds": 1}
 LEAKS = [
     "-----BEGIN RSA PRIVATE KEY-----",
     "write to eve@evil.com",
@@ -95,6 +95,14 @@ def test_escapes_and_json_within_json_hide_nothing(tools_chat: Chat, leak: str, 
 def test_a_reading_of_arguments_holds_what_json_says(value: str) -> None:
     plain = value.replace("\\", "").encode("utf-8", "replace").decode()
     assert any(plain in text for text in readings(json.dumps({"value": plain})))
+
+
+def test_escapes_within_escapes_without_end_are_not_read_as_often() -> None:
+    nested = "Fine " + "\\" + "u005c" * 11_000
+    assert len(readings(nested)) == NESTED + 1
+    assert (
+        judged({"role": "assistant", "content": nested}, {"role": "user", "content": "Go on"})[-1]["content"] == "Go on"
+    )
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -100,4 +100,4 @@ def _produce(servers: str, events: list[Any]) -> None:
     import threading
 
     batch = [(n, str(n), json.dumps(event)) for n, event in enumerate(events)]
-    assert len(deliver(new_producer(servers), settings().kafka_topic, batch, threading.Event())) == len(batch)
+    assert len(deliver(new_producer(servers), settings().kafka_topic, batch, threading.Event()).confirmed) == len(batch)

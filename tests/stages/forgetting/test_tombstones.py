@@ -61,7 +61,7 @@ def test_a_broker_that_took_no_tombstone_stops_the_erasure(workspace: Path, monk
 
 def _send(servers: str, names: list[str]) -> None:
     batch = [(n, name, json.dumps(feedback_event(event_id=name))) for n, name in enumerate(names)]
-    assert len(relay.deliver(relay.new_producer(servers), TOPIC, batch, threading.Event())) == len(batch)
+    assert len(relay.deliver(relay.new_producer(servers), TOPIC, batch, threading.Event()).confirmed) == len(batch)
 
 
 def _last_of_each_key(servers: str, messages: int) -> dict[str, bytes | None]:
