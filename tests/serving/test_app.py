@@ -111,6 +111,15 @@ def test_the_persona_stands_first_and_is_not_shown(chat: Chat) -> None:
     assert "Wick" not in json.dumps(kept)
 
 
+def test_a_system_text_may_be_empty_and_may_stand_last(chat: Chat) -> None:
+    said = {"role": "user", "content": "Hi"}
+    for system in ({"role": "system", "content": ""}, {"role": "developer", "content": "Be brief."}):
+        for messages in ([system, said], [said, system]):
+            assert chat.http.post(CHAT, json={"messages": messages}).status_code == 200
+    sent = [[message["content"] for message in payload["messages"]] for payload in chat.engine.payloads]
+    assert sent == [["You are Wick.", "Hi"]] * 2 + [["You are Wick.\n\nBe brief.", "Hi"]] * 2
+
+
 def test_a_conversation_keeps_its_replies_in_order(chat: Chat) -> None:
     first = chat.ask("One").json()
     chat.ask("Two", conversation_id=first["conversation_id"])
