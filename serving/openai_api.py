@@ -45,6 +45,12 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
+def unknown_model(name: str) -> ApiError:
+    """Return the refusal of a model that is not there, or not for who asks."""
+    message = f"the model '{name}' does not exist, or answers no more; GET /v1/models lists those that do"
+    return ApiError(404, message, "model_not_found", "model")
+
+
 R = TypeVar("R", bound=Request)
 
 COMPLETION = "chatcmpl-"

@@ -57,12 +57,13 @@ def test_openais_own_client_works(chat: Chat) -> None:
     pieces = client.chat.completions.create(model=model, messages=messages, stream=True)
     assert whole.choices[0].message.content == "Echo 1: Hi"
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "Echo 2: Hi"
+    assert [one.id for one in client.models.list()] == [model, "thumbwheel-chat"]
     assert [client.models.retrieve(name).id for name in (model, "thumbwheel-chat")] == [model, "thumbwheel-chat"]
     for call in (
         lambda: client.chat.completions.create(model="gpt-9", messages=messages),
         lambda: client.models.retrieve("gpt-9"),
     ):
-        with pytest.raises(NotFoundError, match="does not exist"):
+        with pytest.raises(NotFoundError, match="does not exist, or answers no more; GET /v1/models lists"):
             call()
 
 
