@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 import threading
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.serving.conftest import Chat
+from thumbwheel.settings import REPOSITORY
 
 CHAT = "/v1/chat/completions"
 
@@ -65,6 +68,18 @@ def test_openais_own_client_works(chat: Chat) -> None:
     ):
         with pytest.raises(NotFoundError, match="does not exist, or answers no more; GET /v1/models lists"):
             call()
+
+
+def test_what_the_readme_shows_of_openais_client_works(chat: Chat) -> None:
+    shown = re.search(r"```python\n(  from openai .*?)  ```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    exec(textwrap.dedent(shown[1]).replace("http://127.0.0.1:3000", chat.url), {})
+    assert [message["content"] for message in chat.engine.payloads[-1]["messages"]][1:] == [
+        *("What is the Hub?", "Echo 1: What is the Hub?", "Why?")
+    ]
+    assert [(event["rating"], event["reply"], event["consent"]) for event in chat.events()] == [
+        ("up", "Echo 2: Why?", True)
+    ]
 
 
 def test_openais_client_gets_an_answer_in_the_form_that_it_names(chat: Chat) -> None:
