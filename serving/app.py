@@ -31,7 +31,7 @@ from serving.memory.context import Memory
 from serving.memory.session import transcript
 from serving.models.pool import make_fallbacks, make_pool
 from serving.models.turn import Engine
-from serving.openai_api import ApiError, ChatRequest, FeedbackRequest, parse
+from serving.openai_api import ApiError, ChatRequest, FeedbackRequest, parse, unknown_model
 from serving.options import Options
 from serving.orchestrator import Orchestrator
 from serving.release import Release
@@ -206,9 +206,10 @@ async def feedback(request: Request) -> Response:
 
 
 async def models(request: Request) -> dict[str, Any]:
-    """List the models that answer, the champion first, and the adapters that a caller may ask for."""
+    """List the models that answer, the champion first, then the name that stands for it, and a caller's adapters."""
     guest = await request.app.state.parts.entry.guest(request)
-    names = dict.fromkeys([*request.app.state.fleet.models(), *request.app.state.pool.offered(guest.caller)])
+    fleet, pool = request.app.state.fleet, request.app.state.pool
+    names = dict.fromkeys([*fleet.models(), fleet.champion.release.name, *pool.offered(guest.caller)])
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
@@ -217,9 +218,7 @@ async def model(request: Request, name: str) -> dict[str, Any]:
     listed: list[dict[str, Any]] = (await models(request))["data"]
     if (found := next((one for one in listed if one["id"] == name), None)) is not None:
         return found
-    if name == request.app.state.fleet.champion.release.name:  # which stands for whoever is champion
-        return _model(name)
-    raise ApiError(404, f"the model '{name}' does not exist", "model_not_found", "model")
+    raise unknown_model(name)
 
 
 async def conversation(request: Request, conversation_id: str, user: str | None = None) -> dict[str, Any]:

@@ -87,12 +87,18 @@ class Entry:
     async def guest(self, request: Request) -> Guest:
         """Return who asks.
 
+        What sends a placeholder for a key is an application. Its client may bring our cookies back, as OpenAI's does,
+        and all its users would be one by them: so it has no session, and who asks is somebody new each time.
+
         Raises:
             ApiError: 401 or 503, see `Access.caller`.
         """
-        caller = await self._access.caller(request.headers.get("Authorization"))
+        credentials = request.headers.get("Authorization", "")
+        caller = await self._access.caller(credentials)
         if caller.subject is not None:
             return Guest(caller, self._hash(caller.subject))
+        if credentials.lower().startswith("bearer "):  # a browser's may be Basic, and a proxy's before us
+            return Guest(caller, self._hash(f"session:{secrets.token_urlsafe(24)}"), is_proven=False)
         known = request.cookies.get(SESSION, "")
         is_ours = DRAWN.fullmatch(known) is not None
         session = known if is_ours else secrets.token_urlsafe(24)

@@ -89,7 +89,7 @@ class SentMessage(Request):
             raise ValueError(f"a message with role '{self.role}' cannot hold 'tool_calls'")
         if (self.tool_call_id is not None) != (self.role == "tool"):
             raise ValueError("'tool_call_id' must stand in messages with role 'tool', and in no others")
-        may_be_empty = self.tool_calls or (self.role in ("assistant", "tool") and self.content is not None)
+        may_be_empty = self.tool_calls or (self.role != "user" and self.content is not None)
         if not (may_be_empty or (self.content or "").strip()):
             raise ValueError("content must not be empty")
         return self

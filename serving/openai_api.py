@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from serving.history import Call
 from serving.messages import MAX_CHARACTERS, MAX_TOOLS, Request, SentMessage, Tool, some_text
@@ -45,7 +45,24 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
+def unknown_model(name: str) -> ApiError:
+    """Return the refusal of a model that is not there, or not for who asks."""
+    message = f"the model '{name}' does not exist, or answers no more; GET /v1/models lists those that do"
+    return ApiError(404, message, "model_not_found", "model")
+
+
 R = TypeVar("R", bound=Request)
+
+COMPLETION = "chatcmpl-"
+"""What stands before a message's id in the `id` of its answer."""
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(COMPLETION)
+
+
+MessageId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_bare)]
+"""A message's id, or the `id` of its answer, which is all that OpenAI's clients show without being asked."""
 
 
 class StreamOptions(Request):
@@ -80,7 +97,7 @@ class ChatRequest(Request):
     parallel_tool_calls: bool | None = None
 
     conversation_id: str | None = Field(None, min_length=1, max_length=100)
-    regenerate: str | None = Field(None, min_length=1, max_length=100)
+    regenerate: MessageId | None = None
     """A message of this conversation to answer again."""
 
     metadata: dict[str, str] | None = None
@@ -135,11 +152,11 @@ class FeedbackRequest(Request):
     """`POST /v1/feedback`: a thumb, an edit, marked spans, or several of them, on one reply."""
 
     conversation_id: str = Field(min_length=1, max_length=100)
-    message_id: str = Field(min_length=1, max_length=100)
+    message_id: MessageId
     rating: Literal["up", "down"] | None = None
     reason: str | None = Field(None, min_length=1, max_length=500)
     correction: str | None = Field(None, max_length=MAX_CHARACTERS)
-    replaces: str | None = Field(None, min_length=1, max_length=100)
+    replaces: MessageId | None = None
     spans: list[Span] = Field(default=[], max_length=50)
     consent: bool = False
     user: str | None = Field(None, min_length=1, max_length=500)

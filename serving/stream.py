@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from serving.draft import Draft
-from serving.openai_api import DONE, ApiError, chunk, completion, event, text_events
+from serving.openai_api import COMPLETION, DONE, ApiError, chunk, completion, event, text_events
 from serving.upstream import Piece
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def whole(draft: Draft) -> dict[str, Any]:
 
 def _identity(draft: Draft) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-{draft.message_id}",
+        "id": f"{COMPLETION}{draft.message_id}",
         "created": int(time.time()),
         "model": draft.model,
         "conversation_id": draft.conversation_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -12,9 +12,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from thumbwheel.errors import ParamsError
-from thumbwheel.moderation.normalise import fold_character, views
+from thumbwheel.moderation.encodings import turned
+from thumbwheel.moderation.normalise import fold, fold_character, views
 
 SHIPPED = Path(__file__).with_name("patterns.yaml")
+
+ESCAPE = re.compile(r"\\\w")
+WORD = re.compile(r"\w{4,}")
+CLUES = 2
+"""Words of the rules that a text must hold in rot13, or backwards, to be read that way; plain texts hold none."""
 
 Place = Literal["request", "document", "reply"]
 
@@ -71,11 +77,34 @@ def _at(place: Place) -> tuple[Pattern, ...]:
     return patterns().at(place)
 
 
+@cache
+def _clues(place: Place) -> list[frozenset[str]]:
+    """Return the words that the rules of a place speak of, as they are written in rot13, and backwards."""
+    told = [text for rule in _at(place) for text in (ESCAPE.sub(" ", rule.pattern.pattern), *map(fold, rule.finds))]
+    words = {word for text in told for word in WORD.findall(text)}
+    rot13, backwards, _ = zip(*map(turned, words), strict=True)
+    return [frozenset(rot13), frozenset(backwards)]
+
+
 def first_match(readings: Iterable[str], place: Place) -> str | None:
-    """Return the name of the first rule that one of the readings of a text breaks, as `views` gives them."""
+    """Return the name of the first rule that one of the readings of a text breaks, as `views` gives them.
+
+    Where none does, and the first one has words of the rules in rot13 or backwards, it is read that way, too, unless it
+    is a reply, which orders nobody about.
+    """
     readings = list(readings)
+    found = _first(readings, place)
+    return _first(_turned(readings, place), place) if found is None and place != "reply" else found
+
+
+def _first(readings: Sequence[str], place: Place) -> str | None:
     found = (rule.name for rule in _at(place) for reading in readings if rule.pattern.search(reading))
     return next(found, None)
+
+
+def _turned(readings: Sequence[str], place: Place) -> list[str]:
+    words = {word for reading in readings[:1] for word in WORD.findall(reading)}
+    return turned(readings[0]) if any(len(words & clues) >= CLUES for clues in _clues(place)) else []
 
 
 def attack(text: str, place: Place) -> str | None:

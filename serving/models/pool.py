@@ -17,7 +17,7 @@ from serving.models.options import FallbackOptions, ModelsOptions
 from serving.models.routing import PRIMARY, Route, Try, only, route_of
 from serving.models.shelf import Adapter, Shelf, adapter_shelf
 from serving.models.turn import Engine, Turn, Wanted
-from serving.openai_api import ApiError
+from serving.openai_api import ApiError, unknown_model
 from serving.options import AdmissionOptions, Options
 from serving.release import Release
 from serving.upstream import Upstream, unavailable
@@ -104,7 +104,7 @@ class Pool:
     def _adapter(self, name: str, caller: Caller) -> Adapter:
         found = next((one for one in self._adapters() if one.name == name), None)
         if found is None or not found.is_for(caller.tier, caller.tenant):
-            raise ApiError(404, f"the model '{name}' does not exist", "model_not_found", "model")
+            raise unknown_model(name)
         return found
 
     def _adapters(self) -> list[Adapter]:

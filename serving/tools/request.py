@@ -56,7 +56,7 @@ def prompt_of(request: ChatRequest) -> tuple[Messages, str]:
     prompt = [message_of(m) for m in request.messages if m.role not in SYSTEM]
     if not (request.conversation_id and are_results(prompt)):  # else memory has the calls that they answer
         refuse_misplaced(prompt)
-    if request.messages[-1].role not in ("user", "tool"):
+    if not prompt or prompt[-1]["role"] not in ("user", "tool"):
         raise _bad("messages", "messages: the last message must be the user's, or a tool's")
     return prompt, "\n\n".join(own)
 

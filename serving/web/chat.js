@@ -119,6 +119,7 @@ function answerAgain(turn) {
   earlier.querySelector("div").replaceChildren(render(turn.content));
   view.querySelector(".text").replaceChildren();
   reset(view);
+  turn.id = null; // what is still being sent of it is not the new answer's
   answer(turn, replaced);
 }
 

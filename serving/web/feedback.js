@@ -34,15 +34,18 @@ export async function markSpan(turn, span) {
   return true;
 }
 
+// Tell whether feedback arrived and may be shown: an answer that took the place of the one it was meant for shows none of it.
 async function rate(turn, feedback, thanks) {
+  const { id, conversation } = turn;
   const state = turn.view.querySelector(".state");
   const consent = document.getElementById("consent").checked;
   try {
-    await sendFeedback({ conversation_id: turn.conversation, message_id: turn.id, consent, ...feedback });
+    await sendFeedback({ conversation_id: conversation, message_id: id, consent, ...feedback });
+    if (turn.id !== id) return false;
     state.textContent = thanks;
     return true;
   } catch (error) {
-    state.textContent = `Not sent: ${error.message}`;
+    state.textContent = `${turn.id === id ? "Not" : "Of the earlier answer, not"} sent: ${error.message}`;
     if (error instanceof KeyError) askForKey(error.message);
     return false;
   }

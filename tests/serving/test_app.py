@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 import threading
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.serving.conftest import Chat
+from thumbwheel.settings import REPOSITORY
 
 CHAT = "/v1/chat/completions"
 
@@ -57,13 +60,26 @@ def test_openais_own_client_works(chat: Chat) -> None:
     pieces = client.chat.completions.create(model=model, messages=messages, stream=True)
     assert whole.choices[0].message.content == "Echo 1: Hi"
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "Echo 2: Hi"
+    assert [one.id for one in client.models.list()] == [model, "thumbwheel-chat"]
     assert [client.models.retrieve(name).id for name in (model, "thumbwheel-chat")] == [model, "thumbwheel-chat"]
     for call in (
         lambda: client.chat.completions.create(model="gpt-9", messages=messages),
         lambda: client.models.retrieve("gpt-9"),
     ):
-        with pytest.raises(NotFoundError, match="does not exist"):
+        with pytest.raises(NotFoundError, match="does not exist, or answers no more; GET /v1/models lists"):
             call()
+
+
+def test_what_the_readme_shows_of_openais_client_works(chat: Chat) -> None:
+    shown = re.search(r"```python\n(  from openai .*?)  ```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    exec(textwrap.dedent(shown[1]).replace("http://127.0.0.1:3000", chat.url), {})
+    assert [message["content"] for message in chat.engine.payloads[-1]["messages"]][1:] == [
+        *("What is the Hub?", "Echo 1: What is the Hub?", "Why?")
+    ]
+    assert [(event["rating"], event["reply"], event["consent"]) for event in chat.events()] == [
+        ("up", "Echo 2: Why?", True)
+    ]
 
 
 def test_openais_client_gets_an_answer_in_the_form_that_it_names(chat: Chat) -> None:
@@ -109,6 +125,15 @@ def test_the_persona_stands_first_and_is_not_shown(chat: Chat) -> None:
     kept = chat.http.get(f"/v1/conversations/{answer['conversation_id']}").json()
     assert kept["replies"][0]["prompt"] == [{"role": "user", "content": "Hi"}]
     assert "Wick" not in json.dumps(kept)
+
+
+def test_a_system_text_may_be_empty_and_may_stand_last(chat: Chat) -> None:
+    said = {"role": "user", "content": "Hi"}
+    for system in ({"role": "system", "content": ""}, {"role": "developer", "content": "Be brief."}):
+        for messages in ([system, said], [said, system]):
+            assert chat.http.post(CHAT, json={"messages": messages}).status_code == 200
+    sent = [[message["content"] for message in payload["messages"]] for payload in chat.engine.payloads]
+    assert sent == [["You are Wick.", "Hi"]] * 2 + [["You are Wick.\n\nBe brief.", "Hi"]] * 2
 
 
 def test_a_conversation_keeps_its_replies_in_order(chat: Chat) -> None:

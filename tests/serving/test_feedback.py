@@ -129,6 +129,15 @@ def test_a_user_is_a_keyed_hash_of_the_session_and_never_the_raw_id(chat: Chat) 
     assert "example.org" not in json.dumps(chat.events()[0] | {"prompt": []})
 
 
+def test_the_id_of_an_answer_names_its_message_too(chat: Chat) -> None:
+    first = chat.ask("One").json()
+    second = chat.http.post("/v1/chat/completions", json={"regenerate": first["id"]}).json()
+    thumb = chat.rate({**second, "message_id": second["id"]}, rating="up", replaces=first["id"])
+    assert thumb.status_code == 201
+    (event,) = chat.events()
+    assert (event["message_id"], event["replaces"]) == (second["message_id"], first["message_id"])
+
+
 def test_the_session_cookie_is_out_of_reach_of_scripts(chat: Chat) -> None:
     cookie = chat.ask().headers["Set-Cookie"]
     assert "HttpOnly" in cookie

@@ -145,6 +145,33 @@ def test_a_thumb_is_still_shown_after_a_reload_and_gone_with_its_conversation(pa
     assert page.evaluate("sessionStorage.getItem('thumbwheel.thumbs')") is None
 
 
+def test_what_is_still_being_sent_of_an_answer_never_sticks_to_the_one_that_replaces_it(page: Any, chat: Chat) -> None:
+    held: list[Any] = []
+    page.route("**/v1/feedback", lambda route: held.append(route))
+    say(page, "One")
+    first = reply(page, "Echo 1: One")
+    first.get_by_label("Bad answer").click()
+    first.get_by_label("Write a better answer").click()
+    first.locator(".editor textarea").fill("A better one")
+    first.locator(".editor").get_by_role("button", name="Send").click()
+    first.get_by_label("Good answer").click()
+    assert eventually(lambda: page.evaluate("true") and len(held) == 3)
+    first.get_by_label("Answer again").click()
+    second = reply(page, "Echo 2: One")
+
+    for request in held[:2]:
+        with page.expect_response("**/v1/feedback"):
+            request.continue_()
+    held[2].abort()
+    second.get_by_text("Of the earlier answer, not sent").wait_for()
+    assert second.locator("[aria-pressed=true], .reasons:visible, .yours:visible").count() == 0
+    assert [(event["rating"], event["correction"]) for event in chat.events()] == [
+        ("down", None),
+        (None, "A better one"),
+    ]
+    assert page.evaluate("sessionStorage.getItem('thumbwheel.thumbs')") is None
+
+
 def test_the_keyboard_stays_where_it_can_go_on(page: Any, chat: Chat) -> None:
     chat.engine.is_held = True
     page.get_by_label("Message", exact=True).fill("One")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.serving.conftest import Chat
 from tests.serving.retrieval.test_chat import knowing
 from tests.serving.test_page import browser, page, pytestmark, reply, say
@@ -59,6 +61,90 @@ def test_headings_emphasis_quotes_and_tables_are_shown_as_such(page: Any, chat: 
     assert text.locator("em").all_inner_texts() == ["red"]
     assert text.locator("blockquote").inner_text() == "Wait."
     assert text.locator("p").inner_text() == "2*3*4 | 5 is a * b * c"
+
+
+OUTLINE = """
+Do this:
+1. **Unplug** it
+   and wait:
+   - ten seconds
+     * or more
+   - <b>not</b> less
+
+   Then look.
+
+2. Run
+   ```sh
+   if it; then
+     - no item
+   fi
+   ```
+   - `done`
+10) As before
+\t- tabbed
+- Of its own
+"""
+
+
+def outline(text: Any) -> list[Any]:
+    """Return the nodes under a node: the words of each text, or the name of an element and what is under it."""
+    script = """(node) => {
+        const read = (one) => one.nodeType === 3 ? one.data.trim() : one.tagName === "PRE" ? ["PRE", one.innerText]
+            : [one.tagName, ...[...one.childNodes].map(read).filter(String)];
+        return read(node);
+    }"""
+    return list(text.evaluate(script)[1:])
+
+
+def rendered(page: Any, markdown: str) -> Any:
+    """Put Markdown in the place of the whole page; return where it stands."""
+    page.evaluate(
+        "async (text) => document.body.replaceChildren((await import('/markdown.js')).render(text))", markdown
+    )
+    return page.locator("body")
+
+
+def test_lists_stand_within_the_items_that_they_belong_to(page: Any, chat: Chat) -> None:
+    chat.engine.text = OUTLINE
+    say(page, "One")
+    text = reply(page, "Of its own").locator(".text")
+    within = ["UL", ["LI", "ten seconds", ["UL", ["LI", "or more"]]], ["LI", "<b>not</b> less"]]
+    code = ["PRE", "if it; then\n  - no item\nfi"]
+    assert outline(text) == [
+        ["P", "Do this:"],
+        [
+            "OL",
+            ["LI", ["STRONG", "Unplug"], "it", ["BR"], "and wait:", within, ["P", "Then look."]],
+            ["LI", "Run", code, ["UL", ["LI", ["CODE", "done"]]]],
+            ["LI", "As before", ["UL", ["LI", "tabbed"]]],
+        ],
+        ["UL", ["LI", "Of its own"]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("- a\n\n\n- b\nc", [["UL", ["LI", "a"], ["LI", "b"]], ["P", "c"]]),
+        ("1. a\n- b\n2. c", [["OL", ["LI", "a"]], ["UL", ["LI", "b"]], ["OL", ["LI", "c"]]]),
+        ("  - a\n- b\n  - c", [["UL", ["LI", "a"], ["LI", "b", ["UL", ["LI", "c"]]]]]),
+        ("- ```\n  x\n  ```\n- b", [["UL", ["LI", ["PRE", "x"]], ["LI", "b"]]]),
+        ("1. a\n   ```\nx\n   ```\n2. b", [["OL", ["LI", "a", ["PRE", "x"]], ["LI", "b"]]]),
+        ("````\n```js\n````\nb", [["PRE", "```js"], ["P", "b"]]),
+        ("```\nnot ended", [["PRE", "not ended"]]),
+        ("- - a\n-b\n1.5 c", [["UL", ["LI", "- a"]], ["P", "-b", ["BR"], "1.5 c"]]),
+        ("- a\n  | b | c |\n  |---|---|", [["UL", ["LI", "a", ["TABLE", ["TR", ["TH", "b"], ["TH", "c"]]]]]]),
+    ],
+)
+def test_what_belongs_to_an_item_is_told_by_its_indentation(page: Any, markdown: str, shown: Any) -> None:
+    assert outline(rendered(page, markdown)) == shown
+
+
+def test_lists_in_lists_without_end_are_shown_as_deep_as_can_be_read(page: Any) -> None:
+    rendered(page, "\n".join(f"{' ' * depth}- {depth}" for depth in range(0, 600, 2)))
+    assert page.locator("li").count() == 300
+    assert page.locator("ul ul ul ul ul ul").count() == 1
+    assert page.locator("ul ul ul ul ul ul ul").count() == 0
 
 
 def test_addresses_are_links_that_show_where_they_lead_and_words_beside_them_can_be_marked(

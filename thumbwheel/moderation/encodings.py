@@ -54,6 +54,11 @@ def decoded(text: str) -> Iterator[str]:
         yield text[:MAX_DECODED][::-1]
 
 
+def turned(text: str) -> list[str]:
+    """Return what a text says if it is rot13, if it was written from its end, and if each of its words was."""
+    return [codecs.decode(text, "rot13"), text[::-1], " ".join(word[::-1] for word in text.split())]
+
+
 def _without_halves(text: str) -> str:
     """Return a text whose surrogate pairs are letters, and what is half of one is none."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")

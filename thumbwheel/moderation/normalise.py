@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
+from math import gcd
 from string import ascii_lowercase
 
 from thumbwheel.moderation.encodings import decoded
@@ -40,6 +42,9 @@ HUMPED = re.compile(r"(?<![^\W_])[A-Za-z][a-z]*(?:[A-Z][a-z]+){3,}(?![^\W_])")
 """`IgnoreAllPreviousInstructions`."""
 SPACED = re.compile(r"(?<!\w)\w(?:[ .·_*-]{1,2}\w){4,}(?!\w)")
 """`i g n o r e`, `i-g-n-o-r-e`."""
+LONG_DOUBLED = re.compile(r"(?<![^\W_])([^\W\d_])\1[^\W\d_]{4,}")
+"""What begins as a word of three or more doubled letters does: `iiggnn…`, and hardly another word."""
+LETTERS = re.compile(r"[^\W\d_]+")
 WIDE_GAP = re.compile(r"\s{2,}|[ .·_*-]{2}")
 UNSEEN = dict.fromkeys(code for code in (*range(32), 127) if not chr(code).isspace())
 """ASCII's control characters."""
@@ -75,6 +80,7 @@ def views(text: str, encoded: Sequence[str] | None = None) -> list[str]:
         unleet(plain),
         unspace(text),
         unlink(text),
+        undouble(plain),
         *map(fold, decoded(text) if encoded is None else encoded),
     ]
     return list(dict.fromkeys(filter(None, readings)))
@@ -96,6 +102,23 @@ def unlink(text: str) -> str:
     humped = [re.sub(r"(?=[A-Z])", " ", match.group()) for match in HUMPED.finditer(text)]
     linked = [re.sub(r"[\W_]", " ", match.group()) for match in LINKED.finditer(text)]
     return fold("\n".join([*humped, *linked]))
+
+
+def undouble(folded: str) -> str:
+    """Return a folded text with each letter once where it has a word whose letters are all doubled, or tripled."""
+    if not any(_times(match.group()) > 1 for match in LONG_DOUBLED.finditer(folded)):
+        return folded
+    return LETTERS.sub(lambda match: _once(match.group()), folded)
+
+
+def _once(word: str) -> str:
+    times = _times(word)
+    return "".join(letter * (len([*run]) // times) for letter, run in groupby(word))
+
+
+def _times(word: str) -> int:
+    """Return how often each letter of a word was written."""
+    return gcd(*(len([*run]) for _, run in groupby(word)))
 
 
 def _joined(letters: str) -> str:

@@ -53,7 +53,9 @@ class Arms(Chat):
         assert eventually(lambda: self.models() == shown and self.share() == routing.share)
 
     def models(self) -> list[str]:
-        return [one["id"] for one in self.http.get("/v1/models").json()["data"]]
+        names = [one["id"] for one in self.http.get("/v1/models").json()["data"]]
+        names.remove(RELEASE.name)
+        return names
 
     def share(self) -> float:
         lines = self.http.get("/metrics").text.splitlines()

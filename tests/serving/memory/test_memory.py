@@ -176,6 +176,22 @@ def test_nobody_is_profiled_under_a_name_that_anybody_could_give(chat: Chat) -> 
     assert chat.http.delete("/v1/me?user=anna").json()["error"]["code"] == "user_not_proven"
 
 
+def test_users_of_one_client_that_keeps_cookies_are_not_taken_for_one(chat: Chat) -> None:
+    from openai import OpenAI
+
+    client = OpenAI(base_url=f"{chat.url}/v1", api_key="none", max_retries=0)
+    for content in ("My name is Ana.", "What is my name?"):
+        client.chat.completions.create(model="thumbwheel-chat", messages=[{"role": "user", "content": content}])
+    assert system(chat) == "You are Wick."
+    chat.ask("My name is Ana.")  # a browser's, whose cookie is its user's
+    chat.http.headers["Authorization"] = "Bearer none"
+    chat.ask()
+    assert system(chat) == "You are Wick."
+    chat.http.headers["Authorization"] = "Basic Og=="
+    chat.ask()
+    assert "name: Ana" in system(chat)
+
+
 def test_what_the_assistant_says_states_nothing_of_the_user(chat: Chat) -> None:
     chat.engine.text = "My name is Wick."
     first = chat.ask("Who are you?").json()

@@ -65,7 +65,9 @@ def unload(m: Models, name: str) -> None:
 
 
 def offered(m: Models, **headers: str) -> list[str]:
-    return [one["id"] for one in m.chat.http.get("/v1/models", headers=headers).json()["data"]]
+    names = [one["id"] for one in m.chat.http.get("/v1/models", headers=headers).json()["data"]]
+    names.remove(RELEASE.name)
+    return names
 
 
 def test_an_adapter_comes_and_goes_while_the_service_runs(m: Models, tmp_path: Path) -> None:

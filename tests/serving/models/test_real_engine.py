@@ -95,7 +95,7 @@ def test_vllm_serves_base_and_adapters_side_by_side_and_takes_them_while_it_runs
                 adapters.load(wish("strange", strange), release, engine)
             assert ask() == before
             adapters.unload("other", engine)
-            assert httpx.get(f"{chat}/v1/models", timeout=120).json()["data"][-1]["id"] == RELEASE.model
+            assert httpx.get(f"{chat}/v1/models", timeout=120).json()["data"][-1]["id"] == RELEASE.name
             counts = httpx.get(f"{chat}/metrics", timeout=120).text
     assert 'thumbwheel_engine_tokens{what="prefix_looked_up"}' in counts
     assert 'thumbwheel_engine_tokens{what="guessed"}' in counts
