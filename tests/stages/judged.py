@@ -30,7 +30,7 @@ PARAMS: dict[str, Any] = {
     "concurrency": 4,
     "retries": 0,
     "pause_seconds": 0.01,
-    "timeout_seconds": 5,
+    "timeout_seconds": 60,
     "seed": 1,
     "resamples": 200,
     "confidence": 0.9,

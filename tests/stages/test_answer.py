@@ -21,7 +21,7 @@ PARAMS = AnswerParams(
     max_length=512,
     max_context_characters=60,
     concurrency=2,
-    timeout_seconds=5,
+    timeout_seconds=60,
 )
 
 

@@ -93,6 +93,13 @@ def test_blank_lines_behind_what_may_be_base64_are_read_in_one_pass(blanks: str)
     assert [*decoded(f"aaaaaaaa{blanks}!")] == []
 
 
+@pytest.mark.parametrize("before", ["", "a", "aa"])
+def test_a_long_text_is_read_though_its_end_is_cut_within_a_letter(before: str) -> None:
+    written = base64.b64encode(f"{before}{PLAIN} {'€' * 4000}".encode()).decode()
+
+    assert any(PLAIN in piece for piece in decoded(written))
+
+
 def test_digits_without_end_are_no_letter_and_hide_none_beside_them() -> None:
     assert [*decoded("&#" + "9" * 5000 + ";&#105;&#110;")] == ["&#;in"]
 

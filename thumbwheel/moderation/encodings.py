@@ -108,7 +108,7 @@ READERS: tuple[tuple[re.Pattern[str], Callable[[str], bytes]], ...] = (
 def _readable(data: bytes) -> Iterator[str]:
     """Yield what is text: valid UTF-8 of printable characters, with a blank or all letters."""
     try:
-        text = data[:MAX_DECODED].decode()
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:MAX_DECODED])  # the last letter may be cut in two
     except UnicodeDecodeError:
         return
     if len(text) >= 8 and all(c.isprintable() or c.isspace() for c in text):
