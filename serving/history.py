@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 
 class CalledFunction(TypedDict):
@@ -171,12 +171,12 @@ class SqliteHistory:
     def erase_user(self, user: str) -> int:
         """Erase a user's conversations, whoever else wrote in them; return how many replies there were.
 
-        Freed pages are overwritten, and the write-ahead log is emptied into the file as soon as nobody reads it.
+        Freed pages are overwritten, and the write-ahead log is emptied into the file.
         """
         theirs = "SELECT conversation_id FROM replies WHERE user = :user"
         with self._lock:
             gone = self._db.execute(f"DELETE FROM replies WHERE conversation_id IN ({theirs})", {"user": user}).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            empty_log(self._db)
         return gone
 
     def close(self) -> None:

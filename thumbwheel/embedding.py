@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from thumbwheel.settings import settings
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,7 @@ class Store:
                 self.database.execute(f"DELETE FROM vectors WHERE key IN ({','.join('?' * len(some))})", some).rowcount
                 for some in _slices(keys, LOOKUP)
             )
-        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        empty_log(self.database)
         return gone
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from thumbwheel.errors import SourceError
 from thumbwheel.events import validated
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 BUSY_SECONDS = 30
 BATCH = 500
@@ -94,7 +94,7 @@ class Outbox:
             self._db.execute("PRAGMA secure_delete=ON")
             gone = sum(self._db.execute("DELETE FROM events WHERE event_id = ?", (e,)).rowcount for e in event_ids)
             self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            empty_log(self._db)
         return gone
 
     def close(self) -> None:

@@ -48,3 +48,13 @@ def _write_ahead(db: sqlite3.Connection, wait_s: float) -> None:
             time.sleep(random.uniform(0.001, 0.02))
         else:
             return
+
+
+def empty_log(db: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the file and empty it, so that nothing erased stands in it.
+
+    Raises:
+        sqlite3.OperationalError: others read an earlier state of the file for longer than a statement waits.
+    """
+    if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise sqlite3.OperationalError("others are reading, and what was erased still stands in the log: erase again")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from serving.memory.statements import Statement
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS statements (
@@ -84,7 +84,7 @@ class SqliteProfiles:
         """Forget a user and return how many statements there were."""
         with self._lock:
             gone = self._db.execute("DELETE FROM statements WHERE user = ?", (user,)).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            empty_log(self._db)
         return gone
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.history import Reply
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ class SqliteRecall:
         """Forget a user and return how many exchanges there were."""
         with self._lock:
             gone = self._db.execute("DELETE FROM exchanges WHERE user = ?", (user,)).rowcount
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            empty_log(self._db)
         return gone
 
     def close(self) -> None:

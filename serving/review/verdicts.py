@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from thumbwheel.reviews import SKIPPED
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (
@@ -56,7 +56,7 @@ class Verdicts:
         with self._lock:
             gone = sum(self._db.execute("DELETE FROM verdicts WHERE item = ?", (item,)).rowcount for item in items)
             gone += sum(self._db.execute("DELETE FROM verdicts WHERE reviewer = ?", (u,)).rowcount for u in users)
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            empty_log(self._db)
         return gone
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbwheel.sqlite import connect
+from thumbwheel.sqlite import connect, empty_log
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS rows (value INTEGER PRIMARY KEY)"
 ROUNDS, OPENERS = 100, 4
@@ -83,3 +83,20 @@ def test_processes_may_open_a_new_file_at_the_same_moment(tmp_path: Path) -> Non
         opener.join()
 
     assert [opener.exitcode for opener in openers] == [0] * OPENERS
+
+
+def test_what_was_erased_stands_in_no_log_or_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(connect(path, "CREATE TABLE IF NOT EXISTS words (word TEXT)", wait_s=0.2)) as db:
+        db.execute("PRAGMA secure_delete=ON")
+        db.execute("INSERT INTO words VALUES ('brindlewick')")
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT * FROM words").fetchall() == [("brindlewick",)]
+            db.execute("DELETE FROM words")
+            with pytest.raises(sqlite3.OperationalError, match="erase again"):
+                empty_log(db)
+
+        empty_log(db)
+
+        assert not any(b"brindlewick" in file.read_bytes() for file in tmp_path.iterdir())
