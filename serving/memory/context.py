@@ -216,6 +216,8 @@ class Memory:
             return
         known = await self.sessions.load(reply.conversation_id) if reply.replaces else None
         session = continued(known, context.whole, context.first, reply)
+        if session is None and known is not None:  # only the history knows what stands after a try at an older one
+            session = from_history(await to_thread.run_sync(self._history.conversation, reply.conversation_id))
         if session:
             await self.sessions.keep(reply.conversation_id, session)
 

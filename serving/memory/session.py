@@ -123,10 +123,12 @@ def settled(messages: Messages) -> Messages:
 
 
 def _standing(replies: Sequence[Reply]) -> list[Reply]:
-    """Return the replies that no second try replaced."""
+    """Return the replies that no second try replaced, nor a third at the same first one."""
     standing: list[Reply] = []
+    first: dict[str, str] = {}
     for reply in replies:
-        places = [place for place, other in enumerate(standing) if other.message_id == reply.replaces]
+        first[reply.message_id] = first.get(reply.replaces or "", reply.message_id)
+        places = [n for n, other in enumerate(standing) if first[other.message_id] == first[reply.message_id]]
         standing = [*standing[: places[0]], reply] if places else [*standing, reply]
     return standing
 

@@ -89,13 +89,6 @@ def test_messages_that_are_sent_win_over_those_that_are_kept(chat: Chat) -> None
     assert sent(chat) == ["Edited", "Echo", "Two", "Echo 2: Two", "Three"]
 
 
-def test_a_second_try_takes_the_place_of_the_first_in_what_follows(chat: Chat) -> None:
-    first = chat.ask("One").json()
-    chat.http.post(CHAT, json={"regenerate": first["message_id"]})
-    chat.ask("Two", conversation_id=first["conversation_id"])
-    assert sent(chat) == ["One", "Echo 2: One", "Two"]
-
-
 def test_a_session_that_was_lost_is_read_from_the_history(tmp_path: Path) -> None:
     with chatting(tmp_path, OPTIONS) as chat:
         first = chat.ask("One").json()
