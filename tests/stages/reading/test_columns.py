@@ -128,6 +128,18 @@ def test_no_control_is_taken_by_columns(tmp_path: Path, control: str) -> None:
     assert not len(found.rows)
 
 
+@pytest.mark.parametrize("before", [0, 1, 50, 51, 63, 64, 127])
+@pytest.mark.parametrize("more", ["", "é — "])
+def test_only_a_whole_frame_of_alpaca_is_not_taken_by_columns(tmp_path: Path, before: int, more: str) -> None:
+    prompts = [f"{more}{'x' * before}{said}" for said in ("### Response:", "### Responses:", "#", "### Response:\n\n")]
+    lines = [json.dumps({"prompt": prompt, "completion": "Yes."}) for prompt in prompts]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [1, 2]
+
+
 def test_whatever_combines_with_the_letter_before_it_joins() -> None:
     """The second of every pair that composes, and every mark that may change places."""
     pairs = (unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1))
