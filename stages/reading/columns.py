@@ -23,7 +23,7 @@ from stages.reading.plain import FRAME
 from stages.reading.shapes import ASKED, LOOKED_AT, Shape, shape_among
 from thumbwheel.records import MESSAGE, ROLES
 
-PIECE = 2 << 20
+PIECE = 4 << 20
 """Bytes of whole lines that are looked at together; a line may be longer."""
 HEX_DIGITS = 64
 """Of an identity."""
@@ -180,10 +180,11 @@ def _laid_out(messages: Messages) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     room = GROWTH * (int(messages.text_at[-1]) + SLACK) + len(messages.roles) * max(map(len, HEADS))
     out, out_at = np.empty(room, np.uint8), np.zeros(count + 1, np.int64)
     characters, flags, unknown = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.zeros(ASKED_AT_ONCE, np.int64)
+    done = 0
     while True:
-        asked = fold_rows(
+        asked, done = fold_rows(
             *(np.frombuffer(messages.texts, np.uint8), *messages[1:], *_joined(HEADS)),
-            *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown),
+            *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown, done),
         )
         if not asked:
             return out, out_at, characters, flags

@@ -37,15 +37,17 @@ def fold_rows(
     characters: np.ndarray,
     flags: np.ndarray,
     unknown: np.ndarray,
-) -> int:
-    """Lay out conversations; return how many letters are not known and stand in `unknown`: then all is to do again.
+    done: int,
+) -> tuple[int, int]:
+    """Lay out conversations but for those that are `done`; return how many letters are not known and stand in
+    `unknown`, and how many rows are done: those before the first that holds one.
 
     Row `r` has the texts `row_at[r]:row_at[r + 1]`, and text `t` is `texts[text_at[t]:text_at[t + 1]]`. Before each
     stands the head of its role, at the end of which is room for the text's size. Writes where a row ends to `out_at`,
     and its `characters` and `flags`.
     """
-    n = asked = 0
-    for row in range(len(row_at) - 1):
+    n, asked = out_at[done], 0
+    for row in range(done, len(row_at) - 1):
         flags[row], characters[row] = PLAIN, 0
         for text in range(row_at[row], row_at[row + 1]):
             for k in range(head_at[roles[text]], head_at[roles[text] + 1]):
@@ -65,7 +67,8 @@ def fold_rows(
                 flags[row] |= BRACKETED
             characters[row] += count
         out_at[row + 1] = n
-    return asked
+        done += asked == 0
+    return asked, done
 
 
 @njit(cache=True, nogil=True)
