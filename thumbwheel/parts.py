@@ -89,11 +89,7 @@ def _ends_part(batch: pa.RecordBatch) -> bool:
 
 def _write(uri: str, name: str, table: pa.Table) -> Part:
     size = _size_of(uri, name)
-    if size is None:
-        data = _encoded(table)
-        _put(uri, name, data)
-        size = data.size
-    return Part(name, table.num_rows, size)
+    return Part(name, table.num_rows, _put(uri, name, table) if size is None else size)
 
 
 def _name(mark: str, taken: set[str]) -> str:
@@ -102,28 +98,31 @@ def _name(mark: str, taken: set[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _encoded(table: pa.Table) -> pa.Buffer:
-    """Return a table as a Parquet file; the same rows always give the same bytes."""
+def _encode(table: pa.Table, sink: pa.NativeFile) -> int:
+    """Write a table as a Parquet file, and return its bytes; the same rows always give the same ones."""
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", compression_level=1) as writer:
         for start in range(0, table.num_rows, BATCH_ROWS):  # where the pages are cut must not depend on the batches
             for batch in table.slice(start, BATCH_ROWS).combine_chunks().to_batches():
                 writer.write_batch(batch)
-    return sink.getvalue()
+    return int(sink.tell())
 
 
-def _put(uri: str, name: str, data: pa.Buffer) -> None:
-    """Write a file whole or not at all."""
+def _put(uri: str, name: str, table: pa.Table) -> int:
+    """Write a part whole or not at all, and return its size in bytes."""
     if uri.startswith("s3://"):
-        _s3().pipe_file(f"{uri}/{name}", data.to_pybytes())
-        return
+        buffer = pa.BufferOutputStream()
+        size = _encode(table, buffer)
+        _s3().pipe_file(f"{uri}/{name}", buffer.getvalue().to_pybytes())
+        return size
     folder = Path(uri)
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{name}.{os.getpid()}-{threading.get_ident()}.part"
-    part.write_bytes(data)
+    with pa.OSFile(str(part), "wb") as sink:
+        size = _encode(table, sink)
     part.replace(folder / name)
+    return size
 
 
 def _size_of(uri: str, name: str) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.reading.containers import Record, parse
-from stages.reading.fold_kernel import BRACKETED, PLAIN, SIZE, fold_rows
+from stages.reading.fold_kernel import BRACKETED, HASHED, PLAIN, SIZE, fold_rows
 from stages.reading.letters import GROWTH, letters
 from stages.reading.line_kernel import SLACK, find_ends, read_lines
 from stages.reading.naming import AS_THEY_ARE, Naming
@@ -23,7 +23,7 @@ from stages.reading.plain import FRAME
 from stages.reading.shapes import ASKED, LOOKED_AT, Shape, shape_among
 from thumbwheel.records import MESSAGE, ROLES
 
-PIECE = 2 << 20
+PIECE = 4 << 20
 """Bytes of whole lines that are looked at together; a line may be longer."""
 HEX_DIGITS = 64
 """Of an identity."""
@@ -95,13 +95,12 @@ class Messages(NamedTuple):
             pa.array(self.row_at), pa.StructArray.from_arrays([roles, contents], fields=list(MESSAGE))
         )
 
-    def framed(self) -> np.ndarray:
-        """Return rows in which Alpaca's frame may stand."""
-        places, place, end = [], -1, int(self.text_at[-1])
-        while (place := self.texts.find(FRAME, place + 1, end)) >= 0:
-            places.append(place)
-        texts = np.searchsorted(self.text_at, places, side="right") - 1
-        return np.searchsorted(self.row_at, texts, side="right") - 1
+    def framed(self, rows: np.ndarray) -> list[int]:
+        """Return those of some rows in which Alpaca's frame may stand."""
+        spans = zip(
+            rows.tolist(), *(self.text_at[self.row_at[ends]].tolist() for ends in (rows, rows + 1)), strict=True
+        )
+        return [row for row, start, end in spans if self.texts.find(FRAME, start, end) >= 0]
 
 
 def read_pieces(path: Path, start: int, end: int, row: int) -> Iterator[Lines]:
@@ -148,7 +147,7 @@ def plain_columns(lines: Lines, format: str, max_characters: int, naming: Naming
     are_good = ((flags & PLAIN) != 0) & (characters <= max_characters)
     if ASKED in shape.kinds:
         are_good &= (flags & BRACKETED) == 0
-        are_good[messages.framed()] = False
+        are_good[messages.framed(np.flatnonzero(flags & HASHED))] = False
     rows, found = lines.row + np.flatnonzero(fits), messages.array()
     if not are_good.all():
         rows, found = rows[are_good], found.filter(pa.array(are_good))
@@ -181,10 +180,11 @@ def _laid_out(messages: Messages) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     room = GROWTH * (int(messages.text_at[-1]) + SLACK) + len(messages.roles) * max(map(len, HEADS))
     out, out_at = np.empty(room, np.uint8), np.zeros(count + 1, np.int64)
     characters, flags, unknown = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.zeros(ASKED_AT_ONCE, np.int64)
+    done = 0
     while True:
-        asked = fold_rows(
+        asked, done = fold_rows(
             *(np.frombuffer(messages.texts, np.uint8), *messages[1:], *_joined(HEADS)),
-            *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown),
+            *(known.kinds, known.at, known.folded, out, out_at, characters, flags, unknown, done),
         )
         if not asked:
             return out, out_at, characters, flags

@@ -9,15 +9,16 @@ import numpy as np
 from numba import njit
 
 from stages.reading.letters import ALONE, ASKED, BESIDE, CHANGED, FIRST, HARD, KNOWN, LAST, RARE
-from stages.vectors.lines import beyond_ascii, breaks_and_blanks, controls, copy_folded, first_bit
+from stages.vectors.lines import beyond_ascii, breaks_and_blanks, controls, copy_folded, first_bit, hashes_in
 from stages.vectors.utf8 import code_point
 
 SIZE = 8
 """Bytes in which the size of a text stands before it."""
 SPACE, BRACKET = ord(" "), ord("[")
 ONE = np.uint64(1)
-PLAIN, BRACKETED = 1, 2
-"""Of a row: that all its texts are printable, not empty, and no mojibake; and that the first begins with a bracket."""
+PLAIN, BRACKETED, HASHED = 1, 2, 4
+"""Of a row: that all its texts are printable, not empty, and no mojibake; that the first begins with a bracket; and
+that a `#` may stand in one."""
 
 
 @njit(cache=True, nogil=True)
@@ -36,33 +37,38 @@ def fold_rows(
     characters: np.ndarray,
     flags: np.ndarray,
     unknown: np.ndarray,
-) -> int:
-    """Lay out conversations; return how many letters are not known and stand in `unknown`: then all is to do again.
+    done: int,
+) -> tuple[int, int]:
+    """Lay out conversations but for those that are `done`; return how many letters are not known and stand in
+    `unknown`, and how many rows are done: those before the first that holds one.
 
     Row `r` has the texts `row_at[r]:row_at[r + 1]`, and text `t` is `texts[text_at[t]:text_at[t + 1]]`. Before each
     stands the head of its role, at the end of which is room for the text's size. Writes where a row ends to `out_at`,
     and its `characters` and `flags`.
     """
-    n = asked = 0
-    for row in range(len(row_at) - 1):
+    n, asked = out_at[done], 0
+    for row in range(done, len(row_at) - 1):
         flags[row], characters[row] = PLAIN, 0
         for text in range(row_at[row], row_at[row + 1]):
             for k in range(head_at[roles[text]], head_at[roles[text] + 1]):
                 out[n] = heads[k]
                 n += 1
             begin = n
-            n, is_plain, count, asked = _fold(
+            n, is_plain, is_hashed, count, asked = _fold(
                 texts, text_at[text], text_at[text + 1], kinds, letter_at, letters, out, n, unknown, asked
             )
             for k in range(SIZE):
                 out[begin - 1 - k] = (n - begin) >> (8 * k) & 0xFF
             if not is_plain:
                 flags[row] &= ~PLAIN
+            if is_hashed:
+                flags[row] |= HASHED
             if text == row_at[row] and n > begin and out[begin] == BRACKET:
                 flags[row] |= BRACKETED
             characters[row] += count
         out_at[row + 1] = n
-    return asked
+        done += asked == 0
+    return asked, done
 
 
 @njit(cache=True, nogil=True)
@@ -77,14 +83,17 @@ def _fold(
     n: int,
     unknown: np.ndarray,
     asked: int,
-) -> tuple[int, bool, int, int]:
-    """Write a text folded to `out[n:]`; return where it ends, if it is plain, its characters, and what was `asked`."""
+) -> tuple[int, bool, bool, int, int]:
+    """Write a text folded to `out[n:]`; return where it ends, if it is plain, if it may hold a `#`, its characters,
+    and what was `asked`."""
     begin, characters, seen, before = n, 0, 0, 0
+    hashes = np.uint64(0)
     gap, is_plain = True, True
     while i < end:
         blanks = breaks_and_blanks(texts, i)
         doubled = blanks & (blanks << ONE | np.uint64(gap))
         odd = controls(texts, i) & ~blanks
+        hashes |= hashes_in(texts, i)
         length = min(first_bit(beyond_ascii(texts, i) | doubled | odd), end - i)
         if length > 0:
             copy_folded(texts, i, out, n)
@@ -102,7 +111,7 @@ def _fold(
             continue
         code, width = code_point(texts, i, end)
         if code < 0:
-            return n, False, characters, asked
+            return n, False, hashes != 0, characters, asked
         i += width
         kind = kinds[code]
         if not kind & KNOWN:
@@ -120,7 +129,7 @@ def _fold(
     seen |= before & LAST
     n -= n > begin and out[n - 1] == SPACE
     is_plain = is_plain and n > begin and not (seen & FIRST and seen & (ALONE | LAST))
-    return n, is_plain, characters, asked
+    return n, is_plain, hashes != 0, characters, asked
 
 
 @njit(cache=True, nogil=True)

@@ -15,6 +15,13 @@ from thumbwheel.params import Params
 
 ODD_LETTERS = "ЂЃѓЉЊЋЌЏђљњќћџ"
 """Cyrillic letters that Windows-1251 has where UTF-8 has parts of characters."""
+SHOWN = re.compile(r"[^\0-\x19\x1b-\x7f](?:.*[^\0-\x19\x1b-\x7f])?", re.DOTALL)
+"""From the first character on that encodings have in different places to the last; ftfy's own mark for a lost one,
+`\x1a`, is one of them."""
+NEAR = 32
+"""Characters beside such ones that ftfy is shown, too; no rule of it looks at more than six."""
+LONG_LINE = 4096
+"""Characters of a line from which on it is mended anew each time it comes, for the sake of memory."""
 
 
 class LanguageParams(Params):
@@ -34,15 +41,28 @@ def mend(text: str) -> str:
     """
     if text.isascii() or not suspicious(text):
         return text
-    return "\n".join(line if line.isascii() or not suspicious(line) else _mend_line(line) for line in text.split("\n"))
+    return "\n".join([line if line.isascii() else _mended(line) for line in text.split("\n")])
 
 
-@lru_cache(1024)
+def _mended(line: str) -> str:
+    return _mended_before(line) if len(line) <= LONG_LINE else _mend_line(line)
+
+
 def _mend_line(line: str) -> str:
-    """Return what ftfy makes of a line; a passage that is bad comes again and again, asked about in other words."""
+    """Return what ftfy makes of a line.
+
+    It is shown no more ASCII at both ends than may matter to it: of a long paragraph often a few letters are bad.
+    """
     from ftfy import fix_encoding
 
-    return fix_encoding(line)
+    if not suspicious(line) or (found := SHOWN.search(line)) is None:
+        return line
+    start, end = max(0, found.start() - NEAR), found.end() + NEAR
+    return f"{line[:start]}{fix_encoding(line[start:end])}{line[end:]}"
+
+
+_mended_before = lru_cache(2048)(_mend_line)
+"""A passage that is bad comes again and again, asked about in other words."""
 
 
 def suspicious(text: str) -> bool:

@@ -38,6 +38,12 @@ def blanks_in(_: Any, data: Any, i: Any) -> Any:
 
 
 @intrinsic
+def hashes_in(_: Any, data: Any, i: Any) -> Any:
+    """Return as uint64 which of `data[i:i + LINE]` are `#`."""
+    return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, every(ord("#"))))
+
+
+@intrinsic
 def record_separators(_: Any, data: Any, i: Any) -> Any:
     """Return as uint64 which of `data[i:i + LINE]` are ASCII's record separator."""
     return _answer(data, lambda builder, line: builder.icmp_unsigned("==", line, every(0x1E)))

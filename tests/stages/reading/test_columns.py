@@ -7,6 +7,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stages.reading import columns
 from stages.reading.columns import Lines, plain_columns, read_pieces
 from stages.reading.containers import read_lines
 from stages.reading.intake import SCHEMAS, Intake
-from stages.reading.letters import joins
+from stages.reading.letters import Letters, joins
 from stages.reading.naming import Naming
 from tests.conftest import public_or_skip
 from tests.stages.reading.lines import COLUMNS, FILES, FORMATS, NO_UTF8
@@ -59,6 +60,17 @@ def test_where_pieces_end_changes_nothing(tmp_path: Path, data: bytes, piece: in
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "PIECE", piece)
         by_columns, by_records = both_ways(tmp_path / "f.jsonl", data)
+
+    assert by_columns == by_records
+
+
+def test_letters_that_are_met_on_the_way_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["Hi", "é [x", "plain", "\x7f", "ﬁ and ß", "日本é", "Hi # é", "Ǆ", "e\u0301", "plain"]
+    data = "\n".join(json.dumps({"prompt": text, "completion": text * 9}) for text in texts).encode()
+    monkeypatch.setattr(columns, "ASKED_AT_ONCE", 1)
+    monkeypatch.setattr(columns, "letters", cache(Letters))
+
+    by_columns, by_records = both_ways(tmp_path / "f.jsonl", data)
 
     assert by_columns == by_records
 
@@ -136,6 +148,18 @@ def test_nothing_but_utf8_is_taken_by_columns(tmp_path: Path, damage: bytes) -> 
 
     assert found is not None
     assert found.rows.tolist() == [0]
+
+
+@pytest.mark.parametrize("before", [0, 1, 50, 51, 63, 64, 127])
+@pytest.mark.parametrize("more", ["", "é — "])
+def test_only_a_whole_frame_of_alpaca_is_not_taken_by_columns(tmp_path: Path, before: int, more: str) -> None:
+    prompts = [f"{more}{'x' * before}{said}" for said in ("### Response:", "### Responses:", "#", "### Response:\n\n")]
+    lines = [json.dumps({"prompt": prompt, "completion": "Yes."}) for prompt in prompts]
+
+    found = plain_columns(lines_of(tmp_path / "f.jsonl", "\n".join(lines).encode()), "auto", 1000)
+
+    assert found is not None
+    assert found.rows.tolist() == [1, 2]
 
 
 def test_whatever_combines_with_the_letter_before_it_joins() -> None:

@@ -20,6 +20,7 @@ BEYOND = "".join(map(chr, range(0x80, 0xFFFF)))
 KINDS = [re.findall(f"[{chars}]", BEYOND) for chars in MOJIBAKE_CATEGORIES.values()]
 ODD = st.sampled_from(KINDS).flatmap(st.sampled_from) | st.sampled_from(list(" \nabzAZ.,°\xa0»®¼½¾†™²ЂђâìΆāА"))
 TEXT = st.text() | st.text(ODD, max_size=6) | st.text().map(lambda t: t.encode("utf-8", "replace").decode("latin-1"))
+PLAIN = st.sampled_from(["", " ", "a ", " quele", "x?", "\x1a", "Z" * 80, " plain " * 12, f"{'x' * 40}\x1a{'y' * 40}"])
 LANGUAGE = LanguageParams(characters=120, min_characters=24, min_confidence=0.5)
 
 
@@ -33,6 +34,18 @@ def test_whatever_ftfy_calls_bad_is_suspicious(text: str) -> None:
 @given(TEXT)
 def test_mending_is_what_ftfy_does_line_by_line(text: str) -> None:
     assert mend(text) == "\n".join(ftfy.fix_encoding(line) for line in text.split("\n"))
+
+
+@settings(max_examples=300)
+@given(PLAIN, TEXT, PLAIN, TEXT, PLAIN)
+def test_what_stands_around_mojibake_changes_nothing(head: str, one: str, middle: str, other: str, tail: str) -> None:
+    line = f"{head}{one}{middle}{other}{tail}".replace("\n", "")
+
+    assert mend(line) == ftfy.fix_encoding(line)
+
+
+def test_lines_too_long_to_be_remembered_are_mended_all_the_same() -> None:
+    assert mend(f"{'long ' * 1000}naÃ¯ve{' long' * 1000}") == f"{'long ' * 1000}naïve{' long' * 1000}"
 
 
 def test_real_prompts_get_the_verdict_of_ftfy() -> None:
