@@ -86,8 +86,9 @@ class History:
         if not len(ids):
             return np.empty(0, np.int64)
         keys = row_keys(folded, self.params.seed)
-        documents = self._find_equal(folded, keys)
-        fresh, documents = _number(folded, keys, documents, self.size)
+        ordered, order = in_order(keys)
+        documents = self._find_equal(folded, ordered, order)
+        fresh, documents = _number(folded, ordered, order, documents, self.size)
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
         some, edges = self.link(only_rows(folded, fresh), base, parents)
         joins = []
@@ -156,15 +157,18 @@ class History:
             yield base, segment
             base += len(segment["text_at"]) - 1
 
-    def _find_equal(self, folded: Folded, keys: np.ndarray) -> np.ndarray:
-        """Return the document that equals each row, byte for byte, -1 where there is none."""
-        found = np.full(len(keys), -1, np.int64)
+    def _find_equal(self, folded: Folded, ordered: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Return the document that equals each row, byte for byte, -1 where there is none.
+
+        `ordered` are the rows' keys, `order` whose they are: keys in order are found sooner than others.
+        """
+        found = np.full(len(order), -1, np.int64)
         for base, segment in self._numbered():
             if not len(segment["text_keys"]):
                 continue
-            places = np.searchsorted(segment["text_keys"], keys).clip(max=len(segment["text_keys"]) - 1)
-            rows = np.flatnonzero(segment["text_keys"][places] == keys)
-            documents = segment["text_rows"][places[rows]]
+            places = np.searchsorted(segment["text_keys"], ordered).clip(max=len(segment["text_keys"]) - 1)
+            same_key = segment["text_keys"][places] == ordered
+            rows, documents = order[same_key], segment["text_rows"][places[same_key]]
             same = equal_rows(folded, rows, _folded(segment), documents)
             found[rows[same]] = base + documents[same]
         return found
@@ -268,16 +272,17 @@ def _folded(segment: Segment) -> Folded:
     return Folded(segment["text"], segment["text_at"])
 
 
-def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the rows that equal no document a number from `size` on, equal rows the same.
+def _number(
+    folded: Folded, ordered: np.ndarray, order: np.ndarray, documents: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the rows that equal no document a number from `size` on, equal rows the same; see `History._find_equal`.
 
     Returns the first row of each new document, and the document of every row.
     """
-    ordered, order = in_order(keys)
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    first = np.empty(len(keys), np.int64)
-    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(keys))))
-    rows = np.arange(len(keys))
+    first = np.empty(len(order), np.int64)
+    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
+    rows = np.arange(len(order))
     twins = np.flatnonzero(first != rows)
     others = twins[~equal_rows(folded, twins, folded, first[twins])]
     first[others] = others
