@@ -130,7 +130,7 @@ def growth_rows(whole: Path) -> Iterator[list[str]]:
         named = "dedup 1,000 real documents, start-up in"
         yield [named, f"{ours:.2f} s", "datasketch 2.0 loop", f"{theirs:.2f} s", f"{theirs / ours:.1f}×", "≥ 1×"]
         weekly = [sys.executable, str(SCRIPTS / "weekly.py"), str(whole), str(kept), str(HISTORY)]
-        costs = alternate({"batch": [*weekly, "batch"], "whole": [*weekly, "whole"]}, runs=3)
+        costs = alternate({"batch": [*weekly, "batch"], "whole": [*weekly, "whole"]}, runs=5)
         yield _weekly(costs)
         one, two = ({0}, set(list(os.sched_getaffinity(0))[:2]))
         walls = {len(cores): _wall(_command("ours.py", whole, kept), cores) for cores in (one, two)}

@@ -79,11 +79,15 @@ def link_within(some: Sketch, base: int, parents: np.ndarray, words: int, thresh
 
 
 def link_known(some: Sketch, base: int, known: Known, parents: np.ndarray, words: int, threshold: float) -> Joins:
-    """Join the rows of a sketch with rows sketched before; return the pairs that joined clusters."""
+    """Join the rows of a sketch with rows sketched before; return the pairs that joined clusters.
+
+    Rows that meet the same old rows follow one another, so that what is known of those is at hand.
+    """
     places = meeting_places(some.bands, known.bands)
+    order = np.argsort(_first_met(places, known.bands.rows), kind="stable")
     joins = room_for_joins(len(some.lot.folded) + len(known.lot.folded))
     met = np.zeros(len(known.lot.folded), np.int32)
-    return joins.first(_link_known(some, places, known, base, words, threshold, parents, met, joins))
+    return joins.first(_link_known(some, order, places, known, base, words, threshold, parents, met, joins))
 
 
 def forest(size: int, edges: np.ndarray) -> np.ndarray:
@@ -174,8 +178,22 @@ def _link_band(
 
 
 @njit(cache=True, nogil=True)
+def _first_met(places: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the least old row that each row meets, by `meeting_places` and the rows of known bands; shape (rows,)."""
+    rows, bands, _ = places.shape
+    found = np.full(rows, known.shape[1], np.int32)
+    for row in range(rows):
+        for band in range(bands):
+            first, last = places[row, band]
+            if first < last:
+                found[row] = min(found[row], known[band, first])
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _link_known(
     some: Sketch,
+    order: np.ndarray,
     places: np.ndarray,
     known: Known,
     base: int,
@@ -185,16 +203,15 @@ def _link_known(
     met: np.ndarray,
     joins: Joins,
 ) -> int:
-    """Join similar rows, new and old, that share a band; return how many pairs did.
+    """Join similar rows, new ones in an order and old ones, that share a band; return how many pairs did.
 
     `places` is from `meeting_places`; `met` is zero, and has room for every old row.
     """
     mine, theirs = some.lot, known.lot
     count = 0
-    bands, rows = some.bands.rows.shape
-    for row in range(rows):
+    for row in order:
         cluster = _root(parents, base + row)
-        for band in range(bands):
+        for band in range(len(some.bands.rows)):
             for place in range(places[row, band, 0], places[row, band, 1]):
                 other = known.bands.rows[band, place]
                 if met[other] == row + 1:

@@ -1,9 +1,9 @@
 """All documents seen so far with what linking needs of them, so that a batch is compared with history, not redone.
 
 A history is a list of segments, one a batch, that never change: folded text, the n-grams of what was ever compared,
-band keys in sorted order, and the pairs that joined clusters. On disk, a segment is a folder that is moved into its
-place whole, and `head.json`, replaced last, says which segments count: killed at any point, the next run finds the
-history of before. It is a cache: with it and without it the clusters are the same, and it may be deleted at any time.
+band keys in sorted order, and the pairs that joined clusters. On disk, a segment is a file that is moved into its place
+whole, and `head.json`, replaced last, says which segments count: killed at any point, the next run finds the history of
+before. It is a cache: with it and without it the clusters are the same, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stages.duplicates.array_file import read_arrays, write_arrays
 from stages.duplicates.bands import Bands, in_order
 from stages.duplicates.clusters import Joins, Known, Sketch, forest, link_known, link_within, roots, sketch
 from stages.duplicates.dedup_params import SketchParams
@@ -34,7 +35,7 @@ from thumbwheel.lake import write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = "5 affine32"
+FORMAT = "6 affine32"
 """Version of what the files hold, and the scheme of the permutations."""
 MOST_SEGMENTS = 64
 """A history of more is begun anew: a batch looks into every segment."""
@@ -85,8 +86,9 @@ class History:
         if not len(ids):
             return np.empty(0, np.int64)
         keys = row_keys(folded, self.params.seed)
-        documents = self._find_equal(folded, keys)
-        fresh, documents = _number(folded, keys, documents, self.size)
+        ordered, order = in_order(keys)
+        documents = self._find_equal(folded, ordered, order)
+        fresh, documents = _number(folded, ordered, order, documents, self.size)
         base, parents = self.size, forest(self.size + len(fresh), self.edges())
         some, edges = self.link(only_rows(folded, fresh), base, parents)
         joins = []
@@ -155,15 +157,18 @@ class History:
             yield base, segment
             base += len(segment["text_at"]) - 1
 
-    def _find_equal(self, folded: Folded, keys: np.ndarray) -> np.ndarray:
-        """Return the document that equals each row, byte for byte, -1 where there is none."""
-        found = np.full(len(keys), -1, np.int64)
+    def _find_equal(self, folded: Folded, ordered: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Return the document that equals each row, byte for byte, -1 where there is none.
+
+        `ordered` are the rows' keys, `order` whose they are: keys in order are found sooner than others.
+        """
+        found = np.full(len(order), -1, np.int64)
         for base, segment in self._numbered():
             if not len(segment["text_keys"]):
                 continue
-            places = np.searchsorted(segment["text_keys"], keys).clip(max=len(segment["text_keys"]) - 1)
-            rows = np.flatnonzero(segment["text_keys"][places] == keys)
-            documents = segment["text_rows"][places[rows]]
+            places = np.searchsorted(segment["text_keys"], ordered).clip(max=len(segment["text_keys"]) - 1)
+            same_key = segment["text_keys"][places] == ordered
+            rows, documents = order[same_key], segment["text_rows"][places[same_key]]
             same = equal_rows(folded, rows, _folded(segment), documents)
             found[rows[same]] = base + documents[same]
         return found
@@ -194,7 +199,7 @@ def kept_history(
         names += [_save(folder, segment) for segment in history.segments[len(names) :]]
         last = _save(folder, history.measured._asdict())
         write_json(folder / "head.json", {**_stamp(params, threshold), "segments": names, "measured": last})
-        _sweep(folder, {*names, last})
+        _sweep(folder, {*names, last, "lock", "head.json"})
 
 
 def _load(folder: Path, params: SketchParams, threshold: float) -> tuple[list[str], list[Segment], Measured]:
@@ -203,8 +208,8 @@ def _load(folder: Path, params: SketchParams, threshold: float) -> tuple[list[st
         head = json.loads((folder / "head.json").read_text())
         names, measured = head.pop("segments"), head.pop("measured")
         if head == _stamp(params, threshold) and len(names) < MOST_SEGMENTS:
-            segments: list[Segment] = [_read(folder / name, NAMES) for name in names]
-            return names, segments, Measured(**_read(folder / measured, Measured._fields))
+            segments: list[Segment] = [read_arrays(folder / name) for name in names]
+            return names, segments, Measured(**read_arrays(folder / measured))
         log.info("the history in %s was made with other parameters, or has grown long: it is begun anew", folder)
     except FileNotFoundError:
         pass
@@ -218,25 +223,20 @@ def _stamp(params: SketchParams, threshold: float) -> dict[str, Any]:
 
 
 def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> str:
-    """Write arrays to a folder of their own, and return its name; it is moved into its place whole."""
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
-    for name, array in arrays.items():
-        np.save(part / f"{name}.npy", array)
-    done = part.with_name(part.name.removeprefix("part-"))
-    part.rename(done)
-    return done.name
-
-
-def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return arrays mapped into memory, so that only what a batch looks at is read."""
-    return {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names}
+    """Write arrays to a file of their own, and return its name; it is moved into its place whole."""
+    with tempfile.NamedTemporaryFile(prefix="part-", dir=folder, delete=False) as file:
+        write_arrays(file, arrays)
+    part = Path(file.name)
+    return part.rename(part.with_name(part.name.removeprefix("part-"))).name
 
 
 def _sweep(folder: Path, names: Collection[str]) -> None:
-    """Remove what a killed run, or a history begun anew, left behind."""
+    """Remove what a killed run, or a history begun anew, left behind; earlier formats had folders."""
     for left in folder.iterdir():
-        if left.is_dir() and left.name not in names:
+        if left.is_dir():
             shutil.rmtree(left)
+        elif left.name not in names:
+            left.unlink()
 
 
 SETS = ("grams", "gram_begins", "gram_sizes", "gram_counts", "gram_marks")
@@ -272,16 +272,17 @@ def _folded(segment: Segment) -> Folded:
     return Folded(segment["text"], segment["text_at"])
 
 
-def _number(folded: Folded, keys: np.ndarray, documents: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the rows that equal no document a number from `size` on, equal rows the same.
+def _number(
+    folded: Folded, ordered: np.ndarray, order: np.ndarray, documents: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the rows that equal no document a number from `size` on, equal rows the same; see `History._find_equal`.
 
     Returns the first row of each new document, and the document of every row.
     """
-    ordered, order = in_order(keys)
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    first = np.empty(len(keys), np.int64)
-    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(keys))))
-    rows = np.arange(len(keys))
+    first = np.empty(len(order), np.int64)
+    first[order] = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
+    rows = np.arange(len(order))
     twins = np.flatnonzero(first != rows)
     others = twins[~equal_rows(folded, twins, folded, first[twins])]
     first[others] = others

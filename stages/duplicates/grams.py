@@ -77,7 +77,7 @@ def new_lot(folded: Folded, marked: GramSets) -> Lot:
 
 def known_lot(folded: Folded, held: GramSets) -> Lot:
     """Return rows of whose sets some are held."""
-    room = held.counts[held.sizes == 0].sum(dtype=np.int64)
+    room = held.counts.sum(dtype=np.int64)
     begins, sizes, counts = np.zeros_like(held.begins), np.zeros_like(held.sizes), np.zeros_like(held.counts)
     made = GramSets(fresh((room + EIGHT,), np.uint64, filled=False), begins, sizes, counts, held.marks)
     return Lot(folded, held, made, _bench_for(folded))

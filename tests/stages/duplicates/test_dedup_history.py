@@ -132,13 +132,13 @@ def test_killed_while_a_segment_is_written_leaves_nothing_behind(
 ) -> None:
     kept(tmp_path, batch(1))
     with monkeypatch.context() as patch:
-        patch.setattr(dedup_history.np, "save", _killed)
+        patch.setattr(dedup_history, "write_arrays", _killed)
         with pytest.raises(InterruptedError):
             kept(tmp_path, batch(2))
     assert list(tmp_path.glob("part-*"))
     kept(tmp_path, batch(2))
     names = json.loads((tmp_path / "head.json").read_text())
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {*names["segments"], names["measured"]}
+    assert {path.name for path in tmp_path.iterdir()} == {*names["segments"], names["measured"], "lock", "head.json"}
 
 
 def _killed(*_: object) -> None:
@@ -151,14 +151,21 @@ def test_a_damaged_history_is_begun_anew(tmp_path: Path, damage: str) -> None:
     head = tmp_path / "head.json"
     segment = tmp_path / json.loads(head.read_text())["segments"][0]
     if damage == "truncated":
-        (segment / "text.npy").write_bytes((segment / "text.npy").read_bytes()[:200])
+        segment.write_bytes(segment.read_bytes()[:-200])
     elif damage == "missing":
-        (segment / "band_keys.npy").unlink()
+        segment.unlink()
     elif damage == "no json":
         head.write_text("{")
     else:
         write_json(head, {**json.loads(head.read_text()), "format": "0"})
     assert kept(tmp_path, batch(1)) == (0, clusters)
+
+
+def test_what_an_earlier_format_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "segment").mkdir()
+    (tmp_path / "segment" / "text.npy").write_bytes(b"what was erased")
+    kept(tmp_path, batch(1))
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_a_history_made_with_other_parameters_is_begun_anew(tmp_path: Path) -> None:
