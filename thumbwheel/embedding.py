@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from thumbwheel.settings import settings
@@ -53,10 +54,14 @@ class Vectors:
 
 
 class Store:
-    """Vectors in 16 bits by the hash of model and text, in one SQLite file that may be deleted at any time."""
+    """Vectors in 16 bits by the hash of model and text, in one SQLite file that may be deleted at any time.
 
-    def __init__(self) -> None:
-        self.database = connect(settings().state_dir / "vectors.db", SCHEMA, isolation_level="DEFERRED", wait_s=60)
+    It is that of all stages where no `path` is given.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        path = path or settings().state_dir / "vectors.db"
+        self.database = connect(path, SCHEMA, isolation_level="DEFERRED", wait_s=60)
 
     def close(self) -> None:
         self.database.close()
@@ -68,10 +73,6 @@ class Store:
             marks = ",".join("?" * len(some))
             found |= self.database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some).fetchall()
         return found
-
-    def keys(self) -> list[bytes]:
-        """Return the keys of all vectors."""
-        return [key for (key,) in self.database.execute("SELECT key FROM vectors")]
 
     def add(self, vectors: Mapping[bytes, bytes]) -> None:
         """Store vectors; one that is there already stays."""
@@ -96,14 +97,15 @@ def keys_of(texts: Iterable[str], dtypes: Sequence[str] = DTYPES) -> list[bytes]
     return [_key(mark, text) for text in set(texts) for mark in marks]
 
 
-def embed(texts: Iterable[str], dtype: str) -> Vectors:
-    """Return the vectors of all distinct texts; `dtype` is the model's, such as `bfloat16`."""
+def embed(texts: Iterable[str], dtype: str, kept: Path | None = None) -> Vectors:
+    """Return the vectors of all distinct texts, `kept` in the file of a `Store`; `dtype` is the model's, such as
+    `bfloat16`."""
     import numpy as np
 
     unique = sorted(set(texts))
     mark = _mark(dtype)
     keys = {text: _key(mark, text) for text in unique}
-    with closing(Store()) as store:
+    with closing(Store(kept)) as store:
         raw = store.known(list(keys.values()))
         missing = [text for text in unique if keys[text] not in raw]
         for batch in _computed(missing, dtype) if missing else ():

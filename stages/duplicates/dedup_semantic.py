@@ -64,10 +64,17 @@ def _mean(vectors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def meanings(documents: Documents) -> Meanings:
-    """Return what rows say by all-MiniLM-L6-v2, the model by which `split` finds topics."""
+    """Return what rows say by all-MiniLM-L6-v2, the model by which `split` finds topics.
+
+    Vectors of windows are kept with all else that `dedup` keeps: whose they are nobody could tell, so that they go
+    together where a user is forgotten.
+    """
     from thumbwheel.embedding import embed
+    from thumbwheel.settings import settings
+
+    kept = settings().state_dir / "dedup" / "windows.db"
 
     def vectors(texts: Sequence[str]) -> Mapping[str, np.ndarray]:
-        return dict(zip(texts, embed(texts, "float32").of(texts), strict=True))
+        return dict(zip(texts, embed(texts, "float32", kept).of(texts), strict=True))
 
     return Meanings([row_parts(documents, row) for row in range(len(documents))], vectors)

@@ -23,7 +23,6 @@ from stages.forgetting.traces import LEAST, Traces
 from thumbwheel import tracking
 from thumbwheel.errors import SourceError, StoreError
 from thumbwheel.outbox import Outbox
-from thumbwheel.params import read_params
 from thumbwheel.relay import DELIVERY_SECONDS, new_producer
 from thumbwheel.settings import REPOSITORY, settings
 
@@ -125,18 +124,13 @@ def _running_service(users: frozenset[str]) -> Iterator[Found]:
 
 
 def vectors(traces: Traces, erase: bool) -> Iterator[Found]:
-    """Delete the sentence vectors of what the user said.
-
-    All vectors go where `dedup.semantic` is on: it embeds windows of folded text, which nobody could look up.
-    """
+    """Delete the sentence vectors of what the user said; those of `dedup` go with its caches."""
     from thumbwheel.embedding import Store, keys_of
 
     if not (settings().state_dir / "vectors.db").exists() or not traces.texts:
         return
-    in_windows = read_params(settings().root / "params.yaml").get("dedup", {}).get("semantic") is not None
     with closing(Store()) as store:
-        keys = store.keys() if in_windows else list(store.known(keys_of(traces.texts)))
-        if keys:
+        if keys := list(store.known(keys_of(traces.texts))):
             if erase:
                 store.remove(keys)
             yield Found("vectors", "vectors.db", len(keys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from stages.dedup import deduplicate
 from stages.duplicates.dedup_semantic import Meanings
 from stages.duplicates.documents import conversation_documents
+from stages.erase import raw_caches
 from tests.stages.test_dedup import PARAMS, chat, dedup, history
 from thumbwheel.records import CONVERSATION, to_table
+from thumbwheel.settings import settings
 
 SAME = [
     chat("How do I reset the password of my account?", "Open the settings, choose Security and press Reset password."),
@@ -48,7 +51,7 @@ def test_pairs_are_found_across_blocks() -> None:
 
 
 @pytest.mark.slow
-def test_a_planted_paraphrase_is_dropped_for_its_meaning() -> None:
+def test_a_planted_paraphrase_is_dropped_for_its_meaning(workspace: Path) -> None:
     params = PARAMS.model_copy(update={"semantic": 0.8})
     assert len(dedup(*SAME, OTHER)[0]) == 3
     copy = chat(
@@ -61,3 +64,5 @@ def test_a_planted_paraphrase_is_dropped_for_its_meaning() -> None:
     assert set(dropped["keeper"].to_pylist()) <= set(kept["id"].to_pylist())
     semantic = [row["similarity"] for row in dropped.to_pylist() if row["reason"] == "semantic"]
     assert all(0.8 <= cosine < 1 for cosine in semantic)
+    assert raw_caches() == [settings().state_dir / "dedup"]
+    assert not (settings().state_dir / "vectors.db").exists()
