@@ -116,11 +116,11 @@ def create_app(make_parts: Callable[[], Parts]) -> FastAPI:
     review.add_routes(app)
     app.get("/v1/conversations/{conversation_id}")(conversation)
     app.get("/metrics", response_model=None)(prometheus)
-    app.get("/healthz", response_model=None)(healthz)
-    app.get("/readyz", response_model=None)(readyz)
+    app.add_route("/healthz", healthz)  # such routes answer HEAD, too, by which monitors like to ask
+    app.add_route("/readyz", readyz)
     app.get("/release")(release)
     for name in (*PAGE, *REVIEW):
-        app.get(ADDRESSES.get(name, f"/{name}"), response_model=None, include_in_schema=False)(_page(name))
+        app.add_route(ADDRESSES.get(name, f"/{name}"), _page(name))
     return app
 
 
@@ -243,7 +243,7 @@ async def prometheus(request: Request) -> Response:
     return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
 
-def healthz() -> Response:
+async def healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
@@ -271,10 +271,10 @@ def _public(reply: Reply) -> dict[str, Any]:
     return {**shown, "prompt": reply.said(), **cited}
 
 
-def _page(name: str) -> Callable[[], Response]:
+def _page(name: str) -> Callable[[Request], Response]:
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
-    def page() -> Response:
+    def page(request: Request) -> Response:
         return FileResponse(WEB / name, headers=headers)
 
     return page

@@ -204,6 +204,13 @@ def test_the_page_and_its_parts_come_from_the_service_alone(chat: Chat) -> None:
         assert chat.http.get(f"/{name}").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/chat.js", "/review", "/healthz", "/readyz"])
+def test_a_monitor_may_ask_by_head(chat: Chat, path: str) -> None:
+    asked = chat.http.head(path)
+
+    assert (asked.status_code, asked.content) == (200, b"")
+
+
 def test_twenty_streams_at_once_all_end_well(chat: Chat) -> None:
     ends: list[str] = []
     threads = [threading.Thread(target=lambda: ends.append(stream(chat)[1])) for _ in range(20)]
